@@ -1,0 +1,122 @@
+"""`Photo`: upright pixels plus everything a file carried beside them.
+
+A photo is a value: read-only arrays, never changed in place. It knows no file format; `core.codec` makes
+photos from bytes and bytes from photos.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reknit.core.geometry import Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a file said about its picture, as raw blocks that are carried, never interpreted.
+
+    Attributes
+    ----------
+    icc, exif, xmp, iptc : bytes or None
+        The blocks as libvips gives them. EXIF orientation is already 1 (pixels are upright).
+    text : tuple of (str, str)
+        PNG text entries, in file order.
+    dpi : tuple of (float, float) or None
+        Horizontal and vertical resolution in dots per inch.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    dpi: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The file a photo was decoded from, so that saving can give the same kind of file back.
+
+    Attributes
+    ----------
+    container : str
+        ``"jpeg"``, ``"png"``, ``"webp"``, ``"tiff"``, ``"avif"``, ``"heic"`` or ``"gif"``.
+    grey : bool
+        The file had one colour channel.
+    palette : bool
+        The file was indexed.
+    lossless : bool
+        For WebP, AVIF and TIFF: whether pixels were stored without loss.
+    data : bytes or None
+        The file itself, kept for JPEG only, so that unchanged blocks need not be encoded again.
+    pixels : ndarray or None
+        The pixels as decoded from ``data`` (shared with the photo): what "unchanged" is measured against.
+    """
+
+    container: str
+    grey: bool = False
+    palette: bool = False
+    lossless: bool = True
+    data: bytes | None = field(default=None, repr=False)
+    pixels: NDArray[np.uint8] | NDArray[np.uint16] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """An upright picture.
+
+    Attributes
+    ----------
+    pixels : ndarray, (H, W, 3), uint8 or uint16
+        RGB in the colour space of ``metadata.icc`` (sRGB without one). C-contiguous, read-only. Grey
+        pictures have three equal channels and ``origin.grey``.
+    alpha : ndarray or None, (H, W), same dtype
+        Opacity, 0 = transparent; not premultiplied.
+    metadata : Metadata
+    origin : Origin or None
+        None for photos made in memory.
+    notes : tuple of str
+        What decoding had to change, in sentences for people.
+    """
+
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    alpha: NDArray[np.uint8] | NDArray[np.uint16] | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    origin: Origin | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"pixels must be (H, W, 3) uint8 or uint16, not {pixels.shape} {pixels.dtype}")
+        if not pixels.flags.c_contiguous:
+            raise ValueError("pixels must be C-contiguous")
+        if 0 in pixels.shape:
+            raise ValueError("a photo needs at least one pixel")
+        alpha = self.alpha
+        if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
+            raise ValueError(f"alpha {alpha.shape} {alpha.dtype} does not match pixels {pixels.shape} {pixels.dtype}")
+        pixels.flags.writeable = False
+        if alpha is not None:
+            alpha.flags.writeable = False
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return Size.of(self.pixels.shape)
+
+    @property
+    def bits(self) -> int:
+        """8 or 16 bits a sample."""
+        return self.pixels.dtype.itemsize * 8
+
+    def with_pixels(
+        self,
+        pixels: NDArray[np.uint8] | NDArray[np.uint16],
+        alpha: NDArray[np.uint8] | NDArray[np.uint16] | None = None,
+    ) -> Photo:
+        """Return this photo with other pixels, keeping what the file carried."""
+        return replace(self, pixels=pixels, alpha=alpha)

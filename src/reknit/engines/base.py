@@ -1,0 +1,133 @@
+"""What an engine is: facts that import in a millisecond, and a session that fills crops.
+
+An engine knows no HTTP, no jobs, no files of photos, no regions and no compositing. It gets a `Crop` and
+gives back the crop's pixels with the hole filled; what it does outside the hole is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reknit.core.options import Option
+from reknit.core.progress import Report
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+Hole = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeRule:
+    """Which crop sizes an engine takes.
+
+    Attributes
+    ----------
+    multiple : int
+        Width and height must be multiples of this.
+    native_px : int or None
+        The side at which a model works best; None for engines that work at any size.
+    fixed : bool
+        The engine takes only ``native_px × native_px``.
+    max_px : int or None
+        Longest side that the engine takes.
+    """
+
+    multiple: int = 1
+    native_px: int | None = None
+    fixed: bool = False
+    max_px: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """Facts of an engine. Building one imports nothing heavy.
+
+    Attributes
+    ----------
+    name : str
+        What users type.
+    title : str
+        One line for listings.
+    options : tuple of Option
+        The engine's own parameters (``-p NAME=VALUE``).
+    requires : tuple of str
+        Modules that must be importable.
+    extra : str
+        The pip extra that brings them, or "".
+    size_rule : SizeRule
+    context : float
+        How much surroundings the engine wants, as a multiple of the hole's longer side, on each side.
+    context_min_px : int
+        At least this many pixels of surroundings on each side.
+    feather_px : int
+        Width of the blend ring outside the grown hole that suits this engine; 0 when its rim is seamless.
+    match_rim : bool
+        Whether the compositor should match colour and grain to the surroundings (learned engines).
+    seeded : bool
+        Whether different seeds give different fills.
+    native_depth : bool
+        True: takes and returns uint8 and uint16 crops of 3 or 4 channels (the fourth is alpha).
+        False: gets uint8 RGB and the pipeline carries depth and alpha.
+    """
+
+    name: str
+    title: str
+    options: tuple[Option, ...] = ()
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    size_rule: SizeRule = field(default_factory=SizeRule)
+    context: float = 1.0
+    context_min_px: int = 64
+    feather_px: int = 0
+    match_rim: bool = False
+    seeded: bool = False
+    native_depth: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """What an engine gets.
+
+    Attributes
+    ----------
+    pixels : ndarray, (H, W, C), uint8 or uint16, C-contiguous, read-only
+        C is 3 (RGB) or, for engines with ``native_depth``, maybe 4 (RGB + alpha). Values inside ``hole``
+        are the original's and must not influence the result.
+    hole : ndarray of bool, (H, W)
+        Every unknown pixel, True = fill.
+    target : ndarray of bool, (H, W)
+        The part of ``hole`` whose values will be used; an engine may skip the rest.
+    source : ndarray of bool, (H, W)
+        Where an exemplar engine may copy from (never inside ``hole``); others ignore it.
+    """
+
+    pixels: Samples
+    hole: Hole
+    target: Hole
+    source: Hole
+
+
+class Session(Protocol):
+    """A loaded engine. Sessions may be used again, from one thread at a time."""
+
+    def run(self, crop: Crop, params: Mapping[str, Any], seed: int, report: Report) -> Samples:
+        """Return the crop's pixels, same shape and dtype, with ``crop.target`` filled.
+
+        ``params`` holds a checked value for each of the engine's options. The same seed gives the same
+        bytes. Raises `Cancelled` soon after the caller asked to stop.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """An entry in the registry."""
+
+    spec: EngineSpec
+
+    def load(self, *, threads: int) -> Session:
+        """Return a session. ``threads`` ≥ 1 is how many CPU threads it may use."""
+        ...
