@@ -1,0 +1,228 @@
+"""How a fill gets back into its photo, for every engine: a `Canvas`, a `Rim`, and a proof.
+
+The hole is grown and feathered outward, so nothing of what was removed shows through inside it; a fill is
+blended in float and written only where its weight is above 0; and at the end every other sample is compared
+with the original. Nothing here knows which engine made a fill; matching its colour and grain is
+`core.match`'s work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reknit import _native
+from reknit.core.geometry import Box, Size
+from reknit.core.mask import Mask, falloff
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+_UNTOUCHED = 255  # in `Canvas.kept`
+_REACH_PX = 64  # how far from the mask a touched pixel's distance is measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rim:
+    """The grown hole of a crop and the weights with which a fill is blended in.
+
+    Attributes
+    ----------
+    hole : ndarray of bool, (H, W)
+        The mask and every pixel within ``grow_px`` of it.
+    weight : ndarray of float32, (H, W)
+        1 in the hole, falling smoothly over ``feather_px`` outside it, exactly 0 beyond.
+    """
+
+    hole: NDArray[np.bool_]
+    weight: NDArray[np.float32]
+
+
+def rim(mask: NDArray[np.bool_], *, grow_px: float = 2, feather_px: float = 0) -> Rim:
+    """Return the rim of a mask (H, W), True = fill.
+
+    A crop gives the same values as the whole picture wherever it holds the surroundings of
+    ``grow_px + feather_px`` pixels.
+    """
+    distance = _native.distance_transform(np.ascontiguousarray(mask))
+    hole = distance <= grow_px
+    weight = (
+        falloff(distance - np.float32(grow_px), feather_px) if feather_px > 0 else hole.astype(np.float32)
+    )
+    return Rim(hole=hole, weight=weight)
+
+
+class Canvas:
+    """A photo that is being filled, and a record of what was touched.
+
+    Parameters
+    ----------
+    pixels : ndarray, (H, W, C), uint8 or uint16
+        The original; it is copied, never changed.
+    alpha : ndarray or None, (H, W), same dtype
+
+    Attributes
+    ----------
+    pixels, alpha : ndarray
+        The picture so far; change it only by `paste`.
+    kept : ndarray of uint8, (H, W)
+        The share of the original left in each pixel: 255 = untouched, 0 = nothing; shares between are
+        rounded up, but a touched pixel has at most 254.
+    """
+
+    __slots__ = ("_alpha_before", "_before", "alpha", "kept", "pixels")
+
+    def __init__(self, pixels: Samples, alpha: Samples | None = None) -> None:
+        self._before = pixels
+        self._alpha_before = alpha
+        self.pixels = pixels.copy()
+        self.alpha = None if alpha is None else alpha.copy()
+        self.kept = np.full(pixels.shape[:2], _UNTOUCHED, np.uint8)
+
+    @property
+    def size(self) -> Size:
+        """Width and height."""
+        return Size.of(self.pixels.shape)
+
+    def crop(self, box: Box) -> Samples:
+        """Return a read-only, C-contiguous copy of ``box``; alpha, if there is any, is its last channel."""
+        crop = self.pixels[box.slices]
+        if self.alpha is None:
+            crop = crop.copy()
+        else:
+            crop = np.concatenate((crop, self.alpha[box.slices][..., None]), axis=2)
+        crop.flags.writeable = False
+        return crop
+
+    def paste(self, box: Box, filled: Samples | NDArray[np.float32], weight: NDArray[np.float32]) -> None:
+        """Blend ``filled`` into ``box``.
+
+        Parameters
+        ----------
+        box : Box
+            Inside the picture.
+        filled : ndarray, (h, w, C) or (h, w, C + 1)
+            On the scale of the canvas, its dtype or float32; with one channel more than the pixels if it
+            brings alpha, else alpha stays. Floats are rounded and clipped.
+        weight : ndarray of float32, (h, w)
+            Share of the fill. Where it is 1 the result is the fill, where it is 0 nothing is written.
+        """
+        touched = Mask.from_bool(weight > 0).box
+        if touched is None:
+            return
+        inner = touched.moved(box.x0, box.y0).slices
+        filled, weight = filled[touched.slices], weight[touched.slices]
+        channels = self.pixels.shape[2]
+        _blend(self.pixels[inner], filled[..., :channels], weight)
+        if self.alpha is not None and filled.shape[2] > channels:
+            _blend(self.alpha[inner][..., None], filled[..., channels:], weight)
+        kept = self.kept[inner]
+        left = np.ceil(kept * (1 - weight.astype(np.float64)))
+        kept[...] = np.where(weight > 0, np.minimum(left, _UNTOUCHED - 1), kept)
+
+    def proof(self, mask: Mask, *, threads: int = 1) -> Proof:
+        """Compare the canvas with the original and say what was touched around ``mask``."""
+        return verify(
+            self._before, self.pixels, self._alpha_before, self.alpha, self.kept, mask, threads=threads
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a comparison of the result with the original found.
+
+    Attributes
+    ----------
+    outside_equal : bool
+        Every sample of every untouched pixel equals the original's.
+    differing_px : int
+        Untouched pixels that differ; 0 if ``outside_equal``.
+    touched_px : int
+        Pixels written at all.
+    ring_px : float
+        How far from the mask the farthest touched pixel lies (at most 64: beyond that, 64).
+    max_residue : float
+        Largest share of the original left in a pixel of the mask: 0 = nothing shows through.
+    """
+
+    outside_equal: bool
+    differing_px: int
+    touched_px: int
+    ring_px: float
+    max_residue: float
+
+
+def verify(
+    before: Samples,
+    after: Samples,
+    alpha_before: Samples | None,
+    alpha_after: Samples | None,
+    kept: NDArray[np.uint8],
+    mask: Mask,
+    *,
+    threads: int = 1,
+) -> Proof:
+    """Return the proof for a filled picture.
+
+    Parameters
+    ----------
+    before, after : ndarray, (H, W, C), uint8 or uint16
+    alpha_before, alpha_after : ndarray or None, (H, W)
+    kept : ndarray of uint8, (H, W)
+        255 where nothing may differ; else the share of the original left, as in `Canvas`.
+    mask : Mask
+        What the user asked to fill.
+    threads : int
+
+    Notes
+    -----
+    One pass over both pictures; everything else costs as the touched part does.
+    """
+    differing = _differing(before, after, kept, threads)
+    if alpha_before is not None or alpha_after is not None:
+        if alpha_before is None or alpha_after is None:
+            raise ValueError("alpha before and after do not match")
+        differing = max(differing, _differing(alpha_before, alpha_after, kept, threads))
+    touched = kept != _UNTOUCHED
+    inside = kept[mask.fill]
+    return Proof(
+        outside_equal=differing == 0,
+        differing_px=differing,
+        touched_px=int(np.count_nonzero(touched)),
+        ring_px=_ring_px(touched, mask.fill),
+        max_residue=float(inside.max(initial=0)) / 255,
+    )
+
+
+def _differing(before: Samples, after: Samples, kept: NDArray[np.uint8], threads: int) -> int:
+    if before.shape != after.shape or before.dtype != after.dtype or before.shape[:2] != kept.shape:
+        raise ValueError(f"{before.shape} {before.dtype} and {after.shape} {after.dtype} do not match")
+    flat = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in (before, after, kept)]
+    return _native.differences_where_kept(*flat, threads)
+
+
+def _ring_px(touched: NDArray[np.bool_], fill: NDArray[np.bool_]) -> float:
+    size = Size.of(fill.shape)
+    widest = 0.0
+    for x0, y0, x1, y1, _ in _native.occupied_cells(touched, 256).tolist():
+        box = Box(x0=x0, y0=y0, x1=x1, y1=y1)
+        ring = touched[box.slices] & ~fill[box.slices]
+        if not bool(ring.any()):
+            continue
+        window = box.grown(_REACH_PX).clipped(size)
+        distance = _native.distance_transform(fill[window.slices])[box.inside(window).slices]
+        widest = max(widest, min(float(distance[ring].max()), float(_REACH_PX)))
+    return widest
+
+
+def _blend(canvas: Samples, filled: Samples | NDArray[np.float32], weight: NDArray[np.float32]) -> None:
+    """Blend in strips, so that float temporaries stay small."""
+    top = np.iinfo(canvas.dtype).max
+    step = max(1, (1 << 18) // canvas.shape[1])
+    for y in range(0, len(canvas), step):
+        here = slice(y, y + step)
+        w = weight[here][..., None].astype(np.float64)
+        old = canvas[here]
+        mixed = old + (filled[here] - old.astype(np.float64)) * w
+        np.clip(np.rint(mixed), 0, top, out=mixed)
+        canvas[here] = np.where(w > 0, mixed, old).astype(canvas.dtype)
