@@ -73,7 +73,9 @@ class Box:
         """Return the box of a whole picture."""
         return Box(x0=0, y0=0, x1=size.width, y1=size.height)
 
-    def grown(self, left: int, top: int | None = None, right: int | None = None, bottom: int | None = None) -> Box:
+    def grown(
+        self, left: int, top: int | None = None, right: int | None = None, bottom: int | None = None
+    ) -> Box:
         """Return the box grown by pixels a side; one value serves all four sides."""
         top = left if top is None else top
         right = left if right is None else right

@@ -7,11 +7,16 @@ photos from bytes and bytes from photos.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reknit.core.errors import InputError, Unavailable
 from reknit.core.geometry import Size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,9 @@ class Photo:
             raise ValueError("a photo needs at least one pixel")
         alpha = self.alpha
         if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
-            raise ValueError(f"alpha {alpha.shape} {alpha.dtype} does not match pixels {pixels.shape} {pixels.dtype}")
+            raise ValueError(
+                f"alpha {alpha.shape} {alpha.dtype} does not match pixels {pixels.shape} {pixels.dtype}"
+            )
         pixels.flags.writeable = False
         if alpha is not None:
             alpha.flags.writeable = False
@@ -120,3 +127,60 @@ class Photo:
     ) -> Photo:
         """Return this photo with other pixels, keeping what the file carried."""
         return replace(self, pixels=pixels, alpha=alpha)
+
+    @staticmethod
+    def from_array(array: NDArray[Any]) -> Photo:
+        """Return a photo of a copy of ``array``.
+
+        Parameters
+        ----------
+        array
+            (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8 or uint16; RGB order; alpha last.
+
+        Raises
+        ------
+        InputError
+            ``photo.shape`` or ``photo.dtype``.
+        """
+        if array.dtype not in (np.uint8, np.uint16):
+            raise InputError(
+                f"a photo array must be uint8 or uint16, not {array.dtype}",
+                code="photo.dtype",
+                hint="scale floats yourself, e.g. (x * 255).round().astype(numpy.uint8)",
+            )
+        if array.ndim == 2:
+            array = array[:, :, None]
+        if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+            raise InputError(
+                f"a photo array must be (H, W), (H, W, 3) or (H, W, 4), not {array.shape}",
+                code="photo.shape",
+                hint="channels come last",
+            )
+        grey = array.shape[2] == 1
+        pixels = np.repeat(array, 3, axis=2) if grey else np.array(array[:, :, :3], order="C")
+        alpha = np.array(array[:, :, 3], order="C") if array.shape[2] == 4 else None
+        return Photo(pixels=pixels, alpha=alpha)
+
+    def to_numpy(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Return a new, writable (H, W, 3) array, or (H, W, 4) with alpha."""
+        if self.alpha is None:
+            return self.pixels.copy()
+        return np.dstack((self.pixels, self.alpha))
+
+    def to_pil(self) -> Image:
+        """Return a PIL image, RGB or RGBA, 8 bits a channel, with the ICC profile; needs Pillow."""
+        try:
+            from PIL import Image
+        except ImportError:
+            raise Unavailable(
+                "to_pil needs Pillow, which is not installed",
+                code="pillow.missing",
+                hint="pip install pillow",
+            ) from None
+        array = self.to_numpy()
+        if self.bits == 16:
+            array = ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        image = Image.fromarray(array)
+        if self.metadata.icc:
+            image.info["icc_profile"] = self.metadata.icc
+        return image

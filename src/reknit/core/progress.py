@@ -57,7 +57,9 @@ class Reporter:
 
     __slots__ = ("_callback", "_fraction", "_token")
 
-    def __init__(self, callback: Callable[[Step], None] | None = None, token: CancelToken | None = None) -> None:
+    def __init__(
+        self, callback: Callable[[Step], None] | None = None, token: CancelToken | None = None
+    ) -> None:
         self._callback = callback
         self._token = token
         self._fraction = 0.0

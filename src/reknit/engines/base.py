@@ -13,33 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from reknit.core.fit import SizeRule
 from reknit.core.options import Option
 from reknit.core.progress import Report
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 Hole = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SizeRule:
-    """Which crop sizes an engine takes.
-
-    Attributes
-    ----------
-    multiple : int
-        Width and height must be multiples of this.
-    native_px : int or None
-        The side at which a model works best; None for engines that work at any size.
-    fixed : bool
-        The engine takes only ``native_px × native_px``.
-    max_px : int or None
-        Longest side that the engine takes.
-    """
-
-    multiple: int = 1
-    native_px: int | None = None
-    fixed: bool = False
-    max_px: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +42,10 @@ class EngineSpec:
         How much surroundings the engine wants, as a multiple of the hole's longer side, on each side.
     context_min_px : int
         At least this many pixels of surroundings on each side.
+    context_max_px : int
+        At most this many pixels of surroundings on each side.
+    max_pixels : int or None
+        Larger crops are tiled; None for engines that take any.
     feather_px : int
         Width of the blend ring outside the grown hole that suits this engine; 0 when its rim is seamless.
     match_rim : bool
@@ -72,6 +55,8 @@ class EngineSpec:
     native_depth : bool
         True: takes and returns uint8 and uint16 crops of 3 or 4 channels (the fourth is alpha).
         False: gets uint8 RGB and the pipeline carries depth and alpha.
+    seconds_per_hole_px, seconds_per_region, bytes_per_crop_px : float
+        Measured rates on one CPU thread, for predictions; docs/benchmarks.md says how they were measured.
     """
 
     name: str
@@ -82,10 +67,15 @@ class EngineSpec:
     size_rule: SizeRule = field(default_factory=SizeRule)
     context: float = 1.0
     context_min_px: int = 64
+    context_max_px: int = 1024
+    max_pixels: int | None = None
     feather_px: int = 0
     match_rim: bool = False
     seeded: bool = False
     native_depth: bool = False
+    seconds_per_hole_px: float = 1e-6
+    seconds_per_region: float = 1e-3
+    bytes_per_crop_px: int = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

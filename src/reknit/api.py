@@ -1,0 +1,195 @@
+"""The Python door: `fill`, `extend` and `repair` with paths, bytes, arrays or PIL images.
+
+Each turns its arguments into a request, runs the pipeline, and returns a `FillResult`. Nothing is printed
+and nothing is written until ``result.save``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from reknit.config import usable_threads
+from reknit.core.image import Photo
+from reknit.core.progress import CancelToken, Reporter, Step
+from reknit.core.request import FillRequest
+from reknit.core.result import FillResult
+from reknit.inputs import MaskFrom, MaskLike, PhotoLike, as_mask, as_photo
+from reknit.pipeline.extend import ExtendRequest
+from reknit.pipeline.extend import extend as run_extend
+from reknit.pipeline.fill import fill as run_fill
+from reknit.pipeline.repair import RepairRequest
+from reknit.pipeline.repair import repair as run_repair
+
+Progress = Callable[[Step], None]
+
+
+def fill(
+    photo: PhotoLike,
+    mask: MaskLike,
+    *,
+    engine: str = "auto",
+    params: Mapping[str, Any] | None = None,
+    source: MaskLike | None = None,
+    seed: int = 0,
+    count: int = 1,
+    grow: float = 2.0,
+    feather: float | None = None,
+    context: int | None = None,
+    mask_from: MaskFrom = "luma",
+    invert: bool = False,
+    resize_mask: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> FillResult:
+    """Fill the masked part of a photo.
+
+    Parameters
+    ----------
+    photo
+        Path, bytes, (H, W[, 3|4]) uint8/uint16 array in RGB order, PIL image or `Photo`. Never mutated.
+    mask
+        Same kinds, same size. White (> 127), True or 1.0 = fill.
+    engine
+        A name from `reknit.engines`, or ``"auto"``.
+    params
+        The engine's own options, e.g. ``{"quality": "best"}``.
+    source
+        Where an exemplar engine may copy from: white = may.
+    seed
+        Same seed, same bytes; −1 draws one.
+    count
+        Number of variations.
+    grow
+        Pixels by which the hole is dilated, so that no rim of the removed object stays.
+    feather
+        Width in pixels of the blend ring outside the grown hole; None for what suits the engine.
+    context
+        Pixels of surroundings seen by the engine on each side; None for what suits it.
+    mask_from, invert, resize_mask
+        How to read the mask: from brightness or transparency, swapped, scaled to the photo.
+    threads
+        CPU threads; None for all. The result does not depend on it.
+    progress
+        Called with each `Step`, from this thread.
+    cancel
+        Stops the work from another thread; `Cancelled` is raised.
+
+    Returns
+    -------
+    FillResult
+        ``.photo``, ``.save(path)``, ``.to_numpy()``, ``.to_pil()``, and ``.report``: the proof that every
+        pixel outside the hole and its ring is unchanged.
+
+    Raises
+    ------
+    ReknitError
+        `InputError` for what was given, `Unavailable`, `EngineFailed`, `Cancelled`.
+    """
+    image = as_photo(photo)
+    request = FillRequest(
+        photo=image,
+        mask=as_mask(mask, image.size, mask_from=mask_from, invert=invert, resize=resize_mask),
+        source=None if source is None else as_mask(source, image.size),
+        engine=engine,
+        params=params or {},
+        seed=seed,
+        count=count,
+        grow=grow,
+        feather=feather,
+        context=context,
+    )
+    return run_fill(request, threads=threads or usable_threads(), report=Reporter(progress, cancel))
+
+
+def extend(
+    photo: PhotoLike,
+    *,
+    left: int | str = 0,
+    right: int | str = 0,
+    top: int | str = 0,
+    bottom: int | str = 0,
+    aspect: str | None = None,
+    anchor: str = "center",
+    engine: str = "exemplar",
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    count: int = 1,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> FillResult:
+    """Extend a photo beyond its borders; the original stays bit-exact inside.
+
+    Parameters
+    ----------
+    photo
+        As for `fill`.
+    left, right, top, bottom
+        How much to add: pixels (``64``, ``"64px"``) or a share of the photo's side (``"25%"``).
+    aspect
+        Extend to this shape, e.g. ``"16:9"``.
+    anchor
+        Where the original sits when ``aspect`` decides the amounts, e.g. ``"left"`` or ``"top-right"``.
+    engine, params, seed, count, threads, progress, cancel
+        As for `fill`.
+    """
+    request = ExtendRequest(
+        photo=as_photo(photo),
+        left=left,
+        right=right,
+        top=top,
+        bottom=bottom,
+        aspect=aspect,
+        anchor=anchor,
+        engine=engine,
+        params=params or {},
+        seed=seed,
+        count=count,
+    )
+    return run_extend(request, threads=threads or usable_threads(), report=Reporter(progress, cancel))
+
+
+def repair(
+    photo: PhotoLike,
+    *,
+    kinds: Sequence[str] = ("dust", "scratch", "fold", "tear"),
+    sensitivity: float = 0.5,
+    engine: str = "auto",
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> FillResult:
+    """Find dust, scratches, folds and tears in a scanned photo, and fill them.
+
+    Parameters
+    ----------
+    photo
+        As for `fill`.
+    kinds
+        Which damage to look for.
+    sensitivity
+        0 marks only what is beyond doubt, 1 marks everything that might be damage.
+    engine, params, seed, threads, progress, cancel
+        As for `fill`.
+
+    Returns
+    -------
+    FillResult
+        ``.mask`` is what was found. When nothing was found the photo comes back unchanged and says so.
+    """
+    request = RepairRequest(
+        photo=as_photo(photo),
+        kinds=tuple(kinds),
+        sensitivity=sensitivity,
+        engine=engine,
+        params=params or {},
+        seed=seed,
+    )
+    return run_repair(request, threads=threads or usable_threads(), report=Reporter(progress, cancel))
+
+
+__all__ = ["CancelToken", "Photo", "Step", "extend", "fill", "repair"]

@@ -1,0 +1,157 @@
+"""What a fill gives back: the photos, how they were made, and the proof that nothing else changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reknit.core.composite import Proof
+from reknit.core.geometry import Box, Size
+from reknit.core.image import Photo
+from reknit.core.mask import Mask
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a request will be carried out; printable, and made before any pixel is touched.
+
+    Attributes
+    ----------
+    engine : str
+    reasons : tuple of str
+        Why this engine and these regions, in sentences.
+    params : mapping
+        Every option of the engine with the value used.
+    size : Size
+        The photo's.
+    hole_px : int
+        Pixels that will be filled (the mask, grown).
+    grow_px, feather_px : float
+        Dilation of the mask, and width of the blend ring outside it.
+    regions : tuple of (Box, Box)
+        Hole box and context box of each separate piece of work, in the photo.
+    threads : int
+    seconds, peak_bytes : float, int
+        Predicted; the prediction's basis is the engine's measured rate, see docs/benchmarks.md.
+    """
+
+    engine: str
+    reasons: tuple[str, ...]
+    params: Mapping[str, Any]
+    size: Size
+    hole_px: int
+    grow_px: float
+    feather_px: float
+    regions: tuple[tuple[Box, Box], ...]
+    threads: int
+    seconds: float
+    peak_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-serialisable data; boxes are ``[x0, y0, x1, y1]``."""
+        return {
+            "engine": self.engine,
+            "reasons": list(self.reasons),
+            "params": dict(self.params),
+            "width": self.size.width,
+            "height": self.size.height,
+            "hole_px": self.hole_px,
+            "grow_px": self.grow_px,
+            "feather_px": self.feather_px,
+            "regions": [{"hole": _corners(h), "context": _corners(c)} for h, c in self.regions],
+            "threads": self.threads,
+            "predicted_seconds": round(self.seconds, 3),
+            "predicted_peak_bytes": self.peak_bytes,
+        }
+
+
+def _corners(box: Box) -> list[int]:
+    return [box.x0, box.y0, box.x1, box.y1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillResult:
+    """A filled photo, or several variations of it.
+
+    Attributes
+    ----------
+    photos : tuple of Photo
+        One for each variation asked for.
+    before : Photo
+        What was given.
+    mask : Mask
+        What was asked to be filled, before growth.
+    plan : Plan
+    seed : int
+        The first variation's seed; variation *i* has ``(seed + i) mod 2³²``.
+    notes : tuple of str
+        What people should know: conversions, choices, limits.
+    timings : mapping of str to float
+        Wall seconds a stage.
+    report : Proof
+    """
+
+    photos: tuple[Photo, ...]
+    before: Photo
+    mask: Mask
+    plan: Plan
+    seed: int
+    notes: tuple[str, ...]
+    timings: Mapping[str, float]
+    report: Proof
+
+    @property
+    def photo(self) -> Photo:
+        """The (first) filled photo."""
+        return self.photos[0]
+
+    def save(self, path: str | Path, *, index: int = 0, quality: int | None = None) -> tuple[str, ...]:
+        """Write a variation to ``path`` and return notes about the writing.
+
+        The suffix chooses the container; metadata, depth and quality are the input's. JPEG blocks that did
+        not change are copied, not encoded again. The file appears whole or not at all.
+        """
+        from reknit.core import codec
+
+        return codec.write(self.photos[index], Path(path), quality=quality).notes
+
+    def to_numpy(self, index: int = 0) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Return a variation as a new (H, W, 3) array, or (H, W, 4) if the photo has alpha."""
+        return self.photos[index].to_numpy()
+
+    def to_pil(self, index: int = 0) -> Image:
+        """Return a variation as a PIL image (8 bits a channel); needs Pillow."""
+        return self.photos[index].to_pil()
+
+    def _repr_html_(self) -> str:
+        """Show before and after side by side in a notebook."""
+        from reknit.core.preview import before_after_html
+
+        return before_after_html(self.before, self.photo, self.summary())
+
+    def summary(self) -> str:
+        """Return one line for people."""
+        plan = self.plan
+        kept = "every other pixel unchanged" if self.report.outside_equal else "PIXELS OUTSIDE CHANGED"
+        return (
+            f"{plan.engine}: {plan.hole_px:,} px filled in {self.timings['total']:.2f} s, "
+            f"seed {self.seed}, {kept}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but pixels as JSON-serialisable data."""
+        return {
+            "plan": self.plan.to_dict(),
+            "seed": self.seed,
+            "notes": list(self.notes),
+            "timings": {k: round(v, 4) for k, v in self.timings.items()},
+            "report": asdict(self.report),
+        }

@@ -1,0 +1,122 @@
+"""Decide how a request will be carried out, before any pixel is touched.
+
+Chooses the engine, grows the hole, clusters it into regions, checks the engine's options and predicts cost.
+A pure function of the request and the machine's thread count; it loads no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reknit.core.mask import Mask
+from reknit.core.options import check_all
+from reknit.core.region import Region, plan_regions
+from reknit.core.request import FillRequest
+from reknit.core.result import Plan
+from reknit.engines import registry
+from reknit.engines.base import Engine, EngineSpec
+
+THIN_RADIUS_PX = 2.5
+"""Holes nowhere thicker than twice this are damage rather than objects: `auto` then picks a PDE engine."""
+
+_AS_MUCH_AS_ALLOWED = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A plan with what carrying it out needs.
+
+    Attributes
+    ----------
+    plan : Plan
+    engine : Engine
+    params : mapping
+        Checked values for all of the engine's options.
+    hole : ndarray of bool, (H, W)
+        The mask, grown: every pixel that will be replaced wholly.
+    regions : tuple of Region
+    """
+
+    plan: Plan
+    engine: Engine
+    params: Mapping[str, Any]
+    hole: NDArray[np.bool_]
+    regions: tuple[Region, ...]
+
+
+def plan_fill(request: FillRequest, *, threads: int) -> Work:
+    """Return how ``request`` will be carried out.
+
+    Raises
+    ------
+    NotFound, Unavailable
+        No such engine, or it cannot run here.
+    InputError
+        ``option.unknown``, ``option.value``.
+    """
+    name, reasons = choose_engine(request.engine, request.mask)
+    engine = registry.get(name)
+    spec = engine.spec
+    params = check_all(spec.options, request.params, owner=f"engine {name}")
+    grow_px, hole, why = _grown(request.mask, request.grow)
+    feather_px = spec.feather_px if request.feather is None else request.feather
+    regions = plan_regions(
+        hole,
+        context=spec.context if request.context is None else _AS_MUCH_AS_ALLOWED,
+        context_min_px=spec.context_min_px if request.context is None else request.context,
+        context_max_px=spec.context_max_px if request.context is None else request.context,
+        max_pixels=spec.max_pixels,
+    )
+    hole_px = int(np.count_nonzero(hole))
+    seconds, peak_bytes = predict(spec, request, hole_px, regions)
+    plan = Plan(
+        engine=name,
+        reasons=(*reasons, *why),
+        params=MappingProxyType(params),
+        size=request.photo.size,
+        hole_px=hole_px,
+        grow_px=grow_px,
+        feather_px=feather_px,
+        regions=tuple((r.hole_box, r.context_box) for r in regions),
+        threads=threads,
+        seconds=seconds,
+        peak_bytes=peak_bytes,
+    )
+    return Work(plan=plan, engine=engine, params=params, hole=hole, regions=regions)
+
+
+def choose_engine(name: str, mask: Mask) -> tuple[str, tuple[str, ...]]:
+    """Return the engine for ``name``; ``"auto"`` picks by the hole's thickness and says why."""
+    if name != "auto":
+        return name, ()
+    if mask.shrunk(THIN_RADIUS_PX).area == 0:
+        return "telea", (f"engine telea: no part of the hole is thicker than {2 * THIN_RADIUS_PX:g} px",)
+    return "exemplar", (f"engine exemplar: the hole is thicker than {2 * THIN_RADIUS_PX:g} px somewhere",)
+
+
+def _grown(mask: Mask, grow: float) -> tuple[float, NDArray[np.bool_], tuple[str, ...]]:
+    if grow > 0:
+        grown = mask.grown(grow)
+        if grown.area < grown.size.area:
+            return grow, grown.fill, ()
+        note = f"the hole was not grown by {grow:g} px: nothing of the photo would have been left"
+        return 0.0, mask.fill, (note,)
+    return 0.0, mask.fill, ()
+
+
+def predict(
+    spec: EngineSpec, request: FillRequest, hole_px: int, regions: tuple[Region, ...]
+) -> tuple[float, int]:
+    """Return predicted seconds and peak bytes from the engine's measured rates."""
+    pixels = request.photo.size.area
+    sample_bytes = request.photo.pixels.itemsize * (3 if request.photo.alpha is None else 4)
+    largest = max(r.context_box.area for r in regions)
+    seconds = request.count * (hole_px * spec.seconds_per_hole_px + len(regions) * spec.seconds_per_region)
+    photo_bytes = (1 + request.count) * pixels * sample_bytes + 2 * pixels
+    return seconds + pixels * 4e-9, photo_bytes + largest * spec.bytes_per_crop_px

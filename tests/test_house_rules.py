@@ -1,0 +1,124 @@
+"""The habits of the house, as tests: layers, start-up budgets, no work at import, README snippets."""
+
+import os
+import re
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "reknit"
+
+
+def cpu_ms(command: list[str], cwd: Path, runs: int = 5) -> float:
+    """Return the least CPU time of a few runs: noise only ever adds."""
+    best = float("inf")
+    for _ in range(runs):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, cwd=cwd, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return best * 1000
+
+
+def machine_factor() -> float:
+    """Return how much slower this machine is than the one the budgets were set on: bare Python took 10 ms there."""
+    return max(1.0, cpu_ms([sys.executable, "-I", "-S", "-c", "pass"], ROOT) / 10)
+
+
+def reknit(*args: str) -> list[str]:
+    return [sys.executable, "-c", "from reknit.cli.main import main; main()", *args]
+
+
+def test_layers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_help_starts_within_its_budget(tmp_path: Path) -> None:
+    assert cpu_ms(reknit("--help"), tmp_path) <= 100 * machine_factor()
+
+
+def test_a_small_fill_stays_within_its_budget(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    smooth = np.kron(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8), np.ones((32, 32, 1), np.uint8))
+    mask = np.zeros((256, 256), np.uint8)
+    mask[100:150, 90:160] = 255
+    Image.fromarray(smooth).save(tmp_path / "photo.png")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    command = reknit("fill", "photo.png", "mask.png", "-o", "out.png", "--engine", "exemplar")
+    assert cpu_ms(command, tmp_path) <= 300 * machine_factor()
+
+
+def test_importing_reknit_imports_nothing_heavy() -> None:
+    code = "import sys, reknit; print(sorted({'numpy', 'pyvips', 'cv2', 'click', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_api_does_not_import_engines_libraries() -> None:
+    code = "import sys, reknit.api; print(sorted({'cv2', 'PIL', 'skimage', 'pyvips'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_modules_are_short_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 500
+    assert text.startswith('"""')
+
+
+def snippets(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Return a folder with the files that the README's snippets name."""
+    rng = np.random.default_rng(5)
+    photo = np.kron(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), np.ones((20, 20, 1), np.uint8))
+    mask = np.zeros((120, 160), np.uint8)
+    mask[40:80, 50:100] = 255
+    Image.fromarray(photo).save(tmp_path / "photo.jpg", quality=90)
+    Image.fromarray(photo).save(tmp_path / "scan.tif")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("snippet", snippets("python"))
+def test_readme_python_runs(snippet: str, photo_folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=photo_folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+README_COMMANDS = [
+    line.split("  #")[0]
+    for block in snippets("console")
+    for line in block.splitlines()
+    if line.startswith("reknit ")
+]
+
+
+@pytest.mark.parametrize("line", README_COMMANDS)
+def test_readme_commands_run(line: str, photo_folder: Path) -> None:
+    done = subprocess.run(
+        reknit(*shlex.split(line)[1:]),
+        cwd=photo_folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+    assert done.returncode == 0, done.stderr
