@@ -26,11 +26,15 @@ class Metadata:
     Attributes
     ----------
     icc, exif, xmp, iptc : bytes or None
-        The blocks as libvips gives them. EXIF orientation is already 1 (pixels are upright).
+        The raw blocks: ICC profile, EXIF as a TIFF structure (no ``Exif\\0\\0`` prefix) whose orientation is
+        already 1 (pixels are upright), XMP packet, IPTC-IIM record.
     text : tuple of (str, str)
         PNG text entries, in file order.
     dpi : tuple of (float, float) or None
         Horizontal and vertical resolution in dots per inch.
+    blocks : tuple of (str, bytes)
+        Everything else that only the origin's container knows (PNG chunks, JPEG segments by marker in hex),
+        carried back verbatim into that container.
     """
 
     icc: bytes | None = None
@@ -39,6 +43,7 @@ class Metadata:
     iptc: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
     dpi: tuple[float, float] | None = None
+    blocks: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +59,28 @@ class Origin:
     palette : bool
         The file was indexed.
     lossless : bool
-        For WebP, AVIF and TIFF: whether pixels were stored without loss.
+        Whether pixels were stored without loss.
+    bits : int
+        Bits a sample in the file: 1, 2, 4, 8, 10, 12 or 16.
+    compression : int
+        A TIFF file's compression tag; 0 elsewhere.
+    orientation : int
+        EXIF orientation of the stored picture, 1 to 8. The photo's pixels are upright; with any value but 1
+        they lie otherwise than in ``data``.
     data : bytes or None
         The file itself, kept for JPEG only, so that unchanged blocks need not be encoded again.
     pixels : ndarray or None
-        The pixels as decoded from ``data`` (shared with the photo): what "unchanged" is measured against.
+        The upright pixels as decoded from ``data`` (shared with the photo): what "unchanged" is measured
+        against.
     """
 
     container: str
     grey: bool = False
     palette: bool = False
     lossless: bool = True
+    bits: int = 8
+    compression: int = 0
+    orientation: int = 1
     data: bytes | None = field(default=None, repr=False)
     pixels: NDArray[np.uint8] | NDArray[np.uint16] | None = field(default=None, repr=False)
 
@@ -95,7 +111,7 @@ class Photo:
 
     def __post_init__(self) -> None:
         pixels = self.pixels
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype not in (np.uint8, np.uint16):
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype.name not in ("uint8", "uint16"):
             raise ValueError(f"pixels must be (H, W, 3) uint8 or uint16, not {pixels.shape} {pixels.dtype}")
         if not pixels.flags.c_contiguous:
             raise ValueError("pixels must be C-contiguous")

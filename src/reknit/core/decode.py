@@ -1,0 +1,297 @@
+"""Photos from bytes, through libvips.
+
+Only listed containers are opened, recognised by content, never by name; sizes are checked from headers
+before pixels take memory; a damaged file is an error, not half a picture. Decoded photos are upright, 8 or
+16 bits, RGB; what had to change is said in notes. It knows no mask polarity and no options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reknit.core import exif, files
+from reknit.core import metadata as blocks
+from reknit.core.containers import SUFFIXES, libvips, sniff
+from reknit.core.errors import InputError
+from reknit.core.image import Metadata, Origin, Photo
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+
+_FOREIGN = (
+    (b"%PDF", "a PDF"), (b"8BPS", "a Photoshop file"), (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
+    (b"\xff\x0a", "a JPEG XL file"), (b"BM", "a BMP file"), (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR file"), (b"PK\x03\x04", "a zip archive"), (b"\x7fELF", "a program"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a file may ask for, checked from its header.
+
+    Attributes
+    ----------
+    max_bytes : int
+        Size of the file.
+    max_pixels : int
+        Width times height.
+    max_side : int
+        Longer side in pixels.
+    """
+
+    max_bytes: int = 2_000_000_000
+    max_pixels: int = 500_000_000
+    max_side: int = 100_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskSource:
+    """A mask file's samples before anyone decided its polarity.
+
+    Attributes
+    ----------
+    luma : ndarray of uint8, (H, W)
+        Rec. 601 luma of the stored samples.
+    alpha : ndarray of uint8, (H, W), or None
+        Opacity where the file has it.
+    notes : tuple of str
+    """
+
+    luma: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Photo:
+    """Return the photo in a file. Errors as `decode` and `files.read_bytes`."""
+    data = files.read_bytes(path, max_bytes=limits.max_bytes)
+    return decode(data, limits=limits, name=str(path))
+
+
+def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: str = "") -> Photo:
+    """Return the photo in the bytes of a file.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole JPEG, PNG, WebP, TIFF, AVIF, HEIC or GIF file.
+    limits : Limits
+    name : str
+        The file's name for messages; its suffix is compared with the content, which decides.
+
+    Raises
+    ------
+    InputError
+        ``image.empty``, ``image.unknown``, ``image.too_large``, ``image.damaged``, ``image.samples``
+    Unavailable
+        ``codec.missing``
+    """
+    container, image = _open(data, limits, name)
+    suffix = Path(name).suffix.lower()
+    found = _carried(container, data, image)
+    notes = [f"the file is {container.upper()}, not {suffix[1:].upper()}"] * (
+        SUFFIXES.get(suffix, container) not in (container, {"avif": "heic", "heic": "avif"}.get(container))
+    )
+    notes.extend(found.notes)
+    pages = _field(image, "n-pages", 1)
+    if pages > 1:
+        notes.append(f"the first of {pages} {'frames' if container in ('gif', 'webp') else 'pages'} is used")
+    image, carried, notes = _to_rgb(image, found.metadata, notes)
+    grey = image.bands < 3
+    pixels, alpha = _arrays(image, name, 0 if container in ("avif", "heic", "gif") else found.orientation)
+    bits = _field(image, "bits-per-sample", pixels.dtype.itemsize * 8)
+    if pixels.dtype == np.uint16 and container in ("avif", "heic") and 8 < bits < 16:
+        for plane in (pixels, alpha):  # full range: repeat the high bits in the low ones that are zero
+            if plane is not None:
+                plane |= plane >> bits
+    origin = Origin(
+        container=container,
+        grey=grey,
+        palette=_field(image, "palette", 0) == 1,
+        lossless=_lossless(container, data),
+        bits=bits,
+        compression=_compression(container, data),
+        orientation=found.orientation,
+        data=data if container == "jpeg" else None,
+        pixels=pixels if container == "jpeg" else None,
+    )
+    return Photo(pixels=pixels, alpha=alpha, metadata=carried, origin=origin, notes=tuple(notes))
+
+
+def decode_mask_source(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: str = "") -> MaskSource:
+    """Return luma and alpha of a mask file, in any container that `decode` takes.
+
+    16-bit samples keep their high byte. Errors as `decode`.
+    """
+    photo = decode(data, limits=limits, name=name)
+    luma: Any
+    if photo.origin is not None and photo.origin.grey:
+        luma = photo.pixels[..., 0]
+    else:
+        weights = np.array([19595, 38470, 7471], np.uint32)  # Rec. 601 in 16-bit fixed point, sums to 1
+        luma = np.empty(photo.pixels.shape[:2], photo.pixels.dtype)
+        for row in range(0, luma.shape[0], 64):
+            chunk = photo.pixels[row : row + 64].astype(np.uint32) @ weights
+            luma[row : row + 64] = (chunk + 32768) >> 16
+    alpha = photo.alpha
+    return MaskSource(
+        luma=_eight_bits(luma), alpha=None if alpha is None else _eight_bits(alpha), notes=photo.notes
+    )
+
+
+def _eight_bits(plane: Samples) -> NDArray[np.uint8]:
+    if plane.dtype == np.uint16:
+        return (plane >> 8).astype(np.uint8)
+    return np.ascontiguousarray(plane, np.uint8)
+
+
+def _field(image: Any, name: str, default: int) -> int:
+    return int(image.get(name)) if image.get_typeof(name) else default
+
+
+def _open(data: bytes, limits: Limits, name: str) -> tuple[str, Any]:
+    """Return the container and a lazy libvips image whose header is within the limits."""
+    if not data:
+        raise InputError(f"{name or 'the file'} is empty", code="image.empty", hint="0 bytes hold no picture")
+    if len(data) > limits.max_bytes:
+        raise files.too_many_bytes(len(data), limits.max_bytes, name)
+    container = sniff(data)
+    if container is None:
+        raise _unknown(data, name)
+    vips = libvips()
+    loader = {"avif": "heif", "heic": "heif"}.get(container, container)
+    try:
+        image = getattr(vips.Image, f"{loader}load_buffer")(data, access="sequential", fail_on="error")
+    except vips.Error as error:
+        raise _damaged(container, name, error) from error
+    width, height = int(image.width), int(image.height)
+    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
+        raise InputError(
+            f"{name or 'the picture'} is {width}×{height} px, the limits {limits.max_pixels / 1e6:.0f} MP "
+            f"and {limits.max_side} px a side",
+            code="image.too_large",
+            hint="raise the limit of pixels if you trust the file, or scale the picture down",
+            width=width,
+            height=height,
+        )
+    return container, image
+
+
+def _unknown(data: bytes, name: str) -> InputError:
+    head = data[:1024].lstrip().lower()
+    what = next((words for magic, words in _FOREIGN if data.startswith(magic)), "")
+    if head.startswith((b"<svg", b"<?xml", b"<!doctype svg")):
+        what = "an SVG or XML document"
+    elif not what and not any(byte < 9 for byte in data[:512]):
+        what = "text"
+    return InputError(
+        f"{name or 'the file'} is {what or 'no picture that Reknit knows'}",
+        code="image.unknown",
+        hint="Reknit reads JPEG, PNG, WebP, TIFF, AVIF, HEIC and GIF; convert the file to one of these",
+    )
+
+
+def _damaged(container: str, name: str, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()
+    return InputError(
+        f"{name or 'the picture'} is a damaged or cut-off {container.upper()} file",
+        code="image.damaged",
+        hint="get the file again from its source, or open and save it in an editor that repairs it",
+        reason=reason[-1].strip() if reason else "",
+    )
+
+
+def _carried(container: str, data: bytes, image: Any) -> blocks.Found:
+    found = blocks.read(container, data)
+    if container not in ("avif", "heic", "gif"):
+        return found
+
+    def blob(name: str) -> bytes | None:
+        return bytes(image.get(name)) if image.get_typeof(name) else None
+
+    block = blob("exif-data")
+    block = exif.upright(block.removeprefix(b"Exif\0\0")) if block else None
+    return blocks.Found(metadata=Metadata(icc=blob("icc-profile-data"), exif=block, xmp=blob("xmp-data")))
+
+
+def _to_rgb(image: Any, carried: Metadata, notes: list[str]) -> tuple[Any, Metadata, list[str]]:
+    """Return the image as 8- or 16-bit grey or RGB, maybe alpha; other spaces are converted."""
+    space, form = str(image.interpretation), str(image.format)
+    bare = replace(carried, icc=None)
+    if space == "cmyk" and form in ("uchar", "ushort"):
+        profile = carried.icc is not None
+        depth = 16 if form == "ushort" else 8
+        image = image.icc_transform(
+            "srgb",
+            embedded=True,
+            input_profile="cmyk",
+            intent="relative",
+            black_point_compensation=True,
+            depth=depth,
+        )
+        how = "its profile" if profile else "a standard CMYK profile (it has none)"
+        return image, bare, [*notes, f"converted from CMYK to sRGB through {how}"]
+    if space in ("lab", "labs", "labq"):
+        wide = _field(image, "bits-per-sample", 16) > 8
+        return image.colourspace("rgb16" if wide else "srgb"), bare, [*notes, "converted from CIELAB to sRGB"]
+    if form not in ("uchar", "ushort") or image.bands > 4:
+        raise InputError(
+            f"{image.bands} channels of {form} samples ({space}) are not supported",
+            code="image.samples",
+            hint="convert the picture to 8- or 16-bit grey or RGB, with or without alpha",
+            bands=int(image.bands),
+            format=form,
+        )
+    return image, carried, notes
+
+
+def _arrays(image: Any, name: str, orientation: int) -> tuple[Samples, Samples | None]:
+    """Decode: return upright (H, W, 3) pixels and (H, W) alpha or None, both new and contiguous."""
+    vips = libvips()
+    try:
+        memory = image.write_to_memory()
+    except vips.Error as error:
+        raise _damaged(str(image.get("vips-loader")).partition("load")[0], name, error) from error
+    dtype: Any = np.uint16 if image.format == "ushort" else np.uint8
+    stored: Any = np.frombuffer(memory, dtype).reshape(image.height, image.width, image.bands)
+    stored = _turned(stored, orientation)
+    alpha = np.array(stored[..., -1]) if image.bands in (2, 4) else None
+    if image.bands == 3:
+        return np.ascontiguousarray(stored), alpha
+    pixels: Any = np.empty((*stored.shape[:2], 3), dtype)
+    pixels[:] = stored[..., :3] if image.bands == 4 else stored[..., :1]
+    return pixels, alpha
+
+
+def _turned(stored: Samples, orientation: int) -> Samples:
+    """Return a view of the stored picture, upright (EXIF 2.32, tag 0x0112)."""
+    if orientation in (5, 6, 7, 8):
+        stored = stored.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        stored = stored[::-1]
+    if orientation in (2, 3, 6, 7):
+        stored = stored[:, ::-1]
+    return stored
+
+
+def _lossless(container: str, data: bytes) -> bool:
+    if container == "webp":
+        return blocks.webp_lossless(data)
+    if container == "avif":
+        at = data.find(b"colrnclx", 0, 65536)  # matrix coefficients 0 = RGB stored as it is
+        return at >= 0 and data[at + 12 : at + 14] == b"\0\0"
+    if container == "tiff":
+        return _compression(container, data) not in (6, 7, 50001)
+    return container in ("png", "gif")
+
+
+def _compression(container: str, data: bytes) -> int:
+    first = exif.read(data) if container == "tiff" else None
+    return first.number(exif.COMPRESSION) if first else 0

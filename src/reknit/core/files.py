@@ -1,0 +1,136 @@
+"""Reading and writing whole files with typed errors.
+
+Writing is atomic: a reader, or a power cut, meets the old file or the new one, never a part. It knows no
+formats.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from reknit.core.errors import ExternalError, InputError, NotFound, ReknitError
+
+
+def read_bytes(path: Path | str, *, max_bytes: int) -> bytes:
+    """Return a file's content, refusing one larger than ``max_bytes`` before reading it.
+
+    Raises
+    ------
+    NotFound
+        ``file.missing``
+    InputError
+        ``file.directory``, ``file.special``, ``image.too_large``
+    ExternalError
+        ``file.unreadable``
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode) and status.st_size > max_bytes:
+                raise too_many_bytes(status.st_size, max_bytes, str(path))
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise _explained(error, path, "read") from error
+    if len(data) > max_bytes:
+        raise too_many_bytes(len(data), max_bytes, str(path))
+    return data
+
+
+def too_many_bytes(size: int, limit: int, name: str) -> InputError:
+    """Return the error for a file that is larger than a limit."""
+    return InputError(
+        f"{name or 'the file'} has more than {limit / 1e6:.0f} MB",
+        code="image.too_large",
+        hint="raise the limit of bytes if you trust the file",
+        bytes=size,
+        max_bytes=limit,
+    )
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a file atomically: a temporary file beside it, flushed to disk, then renamed over it.
+
+    A symbolic link is followed, so that the link stays and its target is replaced. An existing file's
+    permissions are kept; a new file gets the usual ones.
+
+    Raises
+    ------
+    NotFound
+        ``file.missing``: the folder does not exist.
+    InputError
+        ``file.directory``
+    ExternalError
+        ``file.unwritable``
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(
+            f"{path} is a folder", code="file.directory", hint="name a file in it", path=str(path)
+        )
+    if target.exists() and not target.is_file():  # a pipe or /dev/stdout cannot be replaced, only written to
+        try:
+            target.write_bytes(data)
+        except OSError as error:
+            raise _explained(error, Path(path), "write") from error
+        return
+    temporary = ""
+    try:
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
+        )
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(target)
+        temporary = ""
+    except OSError as error:
+        raise _explained(error, Path(path), "write") from error
+    finally:
+        if temporary:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _explained(error: OSError, path: Path, doing: str) -> ReknitError:
+    facts = {"path": str(path)}
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if doing == "write":
+            return NotFound(
+                f"the folder of {path} does not exist",
+                code="file.missing",
+                hint=f"mkdir -p {path.parent}",
+                **facts,
+            )
+        return NotFound(f"{path} does not exist", code="file.missing", hint="check the path", **facts)
+    if error.errno == errno.EISDIR:
+        return InputError(
+            f"{path} is a folder, not a picture", code="file.directory", hint="name a file in it", **facts
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ExternalError(
+            f"no permission to {doing} {path}",
+            code=f"file.un{'readable' if doing == 'read' else 'writable'}",
+            hint="check the permissions of the file and its folder",
+            **facts,
+        )
+    return ExternalError(
+        f"cannot {doing} {path}: {error.strerror or error}",
+        code=f"file.un{'readable' if doing == 'read' else 'writable'}",
+        hint="the system's reason is above; check the disk, the name and its permissions",
+        **facts,
+    )
