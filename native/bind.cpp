@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "bind_exemplar.hpp"
 #include "compare.hpp"
 #include "components.hpp"
 #include "distance.hpp"
@@ -106,6 +107,7 @@ std::int64_t differences_where_kept(const Bytes& before, const Bytes& after, con
 
 NB_MODULE(_native, m) {
   m.doc() = "The C++ core of Reknit.";
+  bind_exemplar(m);
   m.def("distance_transform", &distance_transform, "mask"_a.noconvert(), "threads"_a = 1,
         "Distance in pixels from every pixel to the nearest set one: (H, W) bool to (H, W) float32.");
   m.def("components", &components, "mask"_a.noconvert(),

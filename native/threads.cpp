@@ -1,14 +1,30 @@
 #include "threads.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace reknit {
 
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
 struct ThreadPool::State {
+  int threads = 1;
+  std::function<void()> poll;
   std::vector<std::thread> workers;
   std::mutex mutex;
   std::condition_variable wake, idle;
@@ -17,10 +33,12 @@ struct ThreadPool::State {
   int count = 0, running = 0;
   unsigned generation = 0;
   bool stop = false;
+  std::exception_ptr failure;
+  int rest = 0, next_rest = 1;  // runs to leave the workers asleep: now, and after the next loss
 
-  void drain() {
-    for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) (*body)(i);
-  }
+  bool claim(int& tile) { return (tile = next.fetch_add(1, std::memory_order_relaxed)) < count; }
+
+  void abandon() { next.store(count, std::memory_order_relaxed); }
 
   void work() {
     unsigned seen = 0;
@@ -30,16 +48,39 @@ struct ThreadPool::State {
       if (stop) return;
       seen = generation;
       ++running;
+      const std::function<void(int)>& mine = *body;
       lock.unlock();
-      drain();
+      std::exception_ptr thrown;
+      try {
+        for (int tile; claim(tile);) mine(tile);
+      } catch (...) {
+        thrown = std::current_exception();
+        abandon();
+      }
       lock.lock();
+      if (thrown && !failure) failure = thrown;
       if (--running == 0) idle.notify_one();
+    }
+  }
+
+  void start_workers() {
+    while (static_cast<int>(workers.size()) < threads - 1) workers.emplace_back([this] { work(); });
+  }
+
+  // Remembers whether sharing paid: `alone` is what the caller would have needed, `wall` what the run took.
+  void learn(double alone, double wall) {
+    if (wall < alone) {
+      next_rest = 1;
+    } else {
+      rest = next_rest;
+      next_rest = std::min(next_rest * 2, 256);
     }
   }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(new State) {
-  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([s = state_.get()] { s->work(); });
+ThreadPool::ThreadPool(int threads, std::function<void()> poll) : state_(new State) {
+  state_->threads = std::max(1, threads);
+  state_->poll = std::move(poll);
 }
 
 ThreadPool::~ThreadPool() {
@@ -51,27 +92,62 @@ ThreadPool::~ThreadPool() {
   for (auto& worker : state_->workers) worker.join();
 }
 
-int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
+int ThreadPool::threads() const { return state_->threads; }
+
+void ThreadPool::run_alone(int count, const std::function<void(int)>& body) {
+  for (int i = 0; i < count; ++i) {
+    body(i);
+    if (state_->poll) state_->poll();
+  }
+}
 
 void ThreadPool::run(int count, const std::function<void(int)>& body) {
-  if (state_->workers.empty() || count < 2) {
-    for (int i = 0; i < count; ++i) body(i);
-    return;
-  }
   State& s = *state_;
+  if (s.threads < 2 || count < 2) return run_alone(count, body);
+  if (s.rest > 0) {
+    --s.rest;
+    return run_alone(count, body);
+  }
+  s.start_workers();
   {
     std::lock_guard<std::mutex> lock(s.mutex);
     s.body = &body;
     s.count = count;
     s.next.store(0, std::memory_order_relaxed);
+    s.failure = nullptr;
     ++s.generation;
   }
   s.wake.notify_all();
-  s.drain();
-  // A worker that has not woken yet finds no tile left; one that runs is waited for.
-  std::unique_lock<std::mutex> lock(s.mutex);
-  s.body = nullptr;
-  s.idle.wait(lock, [&] { return s.running == 0; });
+  const Clock::time_point start = Clock::now();
+  int mine = 0;
+  std::exception_ptr thrown;
+  try {
+    for (int tile; s.claim(tile); ++mine) {
+      body(tile);
+      if (s.poll) s.poll();
+    }
+  } catch (...) {
+    thrown = std::current_exception();
+    s.abandon();
+  }
+  const double busy = seconds_since(start);
+  {
+    // A worker that has not woken yet finds no tile left; one that runs is waited for.
+    std::unique_lock<std::mutex> lock(s.mutex);
+    s.body = nullptr;
+    s.idle.wait(lock, [&] { return s.running == 0; });
+    if (!thrown) thrown = s.failure;
+  }
+  if (thrown) std::rethrow_exception(thrown);
+  if (mine > 0) s.learn(busy / mine * count, seconds_since(start));
+}
+
+void ThreadPool::split(int begin, int end, int grain, const std::function<void(int, int)>& body) {
+  const int count = (end - begin + grain - 1) / grain;
+  run(count, [&](int tile) {
+    const int first = begin + tile * grain;
+    body(first, std::min(first + grain, end));
+  });
 }
 
 }  // namespace reknit

@@ -1,7 +1,9 @@
 // A pool of threads that sleep, never spin, and that never make work slower than one thread would.
 //
-// Work is a range of independent tiles, claimed one by one. The calling thread claims too, so a pool on a busy
-// machine degrades to the caller doing everything. Results must not depend on which thread runs a tile.
+// Work is a range of independent tiles, claimed one by one. The calling thread claims too, so a pool on a
+// busy machine degrades to the caller doing everything. The pool watches what its workers bring: when a run
+// takes longer than the caller alone would have needed, it leaves them asleep for a while. Results must not
+// depend on which thread runs a tile.
 #pragma once
 
 #include <functional>
@@ -11,16 +13,24 @@ namespace reknit {
 
 class ThreadPool {
  public:
-  // threads counts the caller: ThreadPool(1) starts none.
-  explicit ThreadPool(int threads);
+  // threads counts the caller: ThreadPool(1) starts none. Workers start with the first run that can use them.
+  // poll is called by the calling thread between tiles; whatever it throws ends the run and leaves run().
+  explicit ThreadPool(int threads, std::function<void()> poll = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
 
-  // Runs body(i) for every i in [0, count), each exactly once, and returns when all are done.
+  // Runs body(i) for every i in [0, count), each exactly once, and returns when all are done. An exception
+  // from any tile ends the run early and is thrown again here.
   void run(int count, const std::function<void(int)>& body);
+
+  // The same without waking anyone: for work too small to share.
+  void run_alone(int count, const std::function<void(int)>& body);
+
+  // Splits [begin, end) into tiles of `grain` items and runs body(first, last) on each.
+  void split(int begin, int end, int grain, const std::function<void(int, int)>& body);
 
  private:
   struct State;

@@ -1,3 +1,5 @@
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,3 +9,17 @@ def occupied_cells(mask: NDArray[np.bool_], cell_px: int) -> NDArray[np.int64]: 
 def differences_where_kept(
     before: NDArray[np.uint8], after: NDArray[np.uint8], kept: NDArray[np.uint8], threads: int = 1
 ) -> int: ...
+def exemplar_fill(
+    pixels: NDArray[np.uint8 | np.uint16],
+    hole: NDArray[np.bool_],
+    target: NDArray[np.bool_],
+    source: NDArray[np.bool_],
+    *,
+    settings: Mapping[str, float],
+    seed: int,
+    threads: int,
+    progress: Callable[[float], bool] | None,
+    isa: str = "",
+) -> NDArray[np.uint8] | NDArray[np.uint16] | None: ...
+def instruction_sets() -> list[str]: ...
+def instruction_set() -> str: ...

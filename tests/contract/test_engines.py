@@ -108,7 +108,7 @@ def test_depths_and_alpha(engine: Engine, dtype: type, channels: int) -> None:
     assert filled.shape == pixels.shape
     assert np.array_equal(filled[~hole], pixels[~hole])
     top = np.iinfo(dtype).max
-    assert abs(float(filled[hole].mean()) - float(pixels[~hole].mean())) < 0.2 * top
+    assert abs(float(filled[hole].mean()) - float(pixels[hole].mean())) < 0.2 * top
 
 
 def test_grey_stays_grey(engine: Engine) -> None:

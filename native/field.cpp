@@ -1,0 +1,118 @@
+#include "field.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "random.hpp"
+
+namespace reknit {
+
+namespace {
+
+bool is_source(const Level& level, int x, int y) {
+  if (x < kRadius || y < kRadius || x >= level.width - kRadius || y >= level.height - kRadius) return false;
+  return level.flags[static_cast<size_t>(level.index(x, y))] & kSource;
+}
+
+// Up to 256 sources, evenly spread in raster order.
+std::vector<int32_t> some_sources(const Level& level) {
+  std::vector<int32_t> found;
+  const int step = std::max(1, level.source_count / 256);
+  int seen = 0;
+  for (size_t i = 0; i < level.flags.size(); ++i)
+    if ((level.flags[i] & kSource) && seen++ % step == 0) found.push_back(static_cast<int32_t>(i));
+  return found;
+}
+
+// Finds the site at (x, y). Calls come in raster order, so the search starts where the last one ended.
+class SiteFinder {
+ public:
+  explicit SiteFinder(const Level& level) : level_(level) {}
+
+  int find(int x, int y) {
+    if (x < 0 || y < 0 || x >= level_.width || y >= level_.height) return -1;
+    const Sites& s = level_.sites;
+    const int want = level_.index(x, y);
+    const int begin = s.row_begin[static_cast<size_t>(y)], end = s.row_begin[static_cast<size_t>(y) + 1];
+    for (int i = last_; i < std::min(last_ + 2, end); ++i)
+      if (i >= begin && s.at[static_cast<size_t>(i)] == want) return last_ = i;
+    const auto first = s.at.begin();
+    const auto it = std::lower_bound(first + begin, first + end, want);
+    if (it == first + end || *it != want) return -1;
+    return last_ = static_cast<int>(it - first);
+  }
+
+ private:
+  const Level& level_;
+  int last_ = 0;
+};
+
+}  // namespace
+
+void scatter(const Level& level, Field& field, uint32_t seed) {
+  std::vector<int32_t> spare;
+  const Sites& s = level.sites;
+  for (int y = 0; y < level.height; ++y) {
+    for (int i = s.row_begin[static_cast<size_t>(y)]; i < s.row_begin[static_cast<size_t>(y) + 1]; ++i) {
+      int32_t& offset = field.offset[static_cast<size_t>(i)];
+      if (offset != kNowhere) continue;
+      const int x = s.at[static_cast<size_t>(i)] - level.index(0, y);
+      uint32_t random = random_state(static_cast<uint32_t>(x), static_cast<uint32_t>(y), seed);
+      const int right = level.width - 1 - kRadius, bottom = level.height - 1 - kRadius;
+      int reach = 32;
+      for (int tries = 1; tries <= 64 && offset == kNowhere && level.source_count > 0; ++tries) {
+        const int u = draw(random, std::min(right, std::max(kRadius, x - reach)),
+                           std::max(kRadius, std::min(right, x + reach)));
+        const int v = draw(random, std::min(bottom, std::max(kRadius, y - reach)),
+                           std::max(kRadius, std::min(bottom, y + reach)));
+        if (is_source(level, u, v)) offset = pack_offset(u - x, v - y);
+        if (tries % 8 == 0) reach = std::min(reach * 2, kFarthest);
+      }
+      if (offset != kNowhere) continue;
+      if (spare.empty()) spare = some_sources(level);
+      for (int tries = 0; tries < 16 && !spare.empty() && offset == kNowhere; ++tries) {
+        const int at = spare[static_cast<size_t>(draw(random, 0, static_cast<int>(spare.size()) - 1))];
+        const int dx = level.column(at) - x, dy = level.row(at) - y;
+        if (std::max(std::abs(dx), std::abs(dy)) <= kFarthest) offset = pack_offset(dx, dy);
+      }
+    }
+  }
+}
+
+Field refine(const Level& coarse, const Field& from, const Level& fine) {
+  Field field(fine.sites.count());
+  SiteFinder finder(coarse);
+  double rx = static_cast<double>(fine.width) / coarse.width,
+         ry = static_cast<double>(fine.height) / coarse.height;
+  if (std::abs(coarse.scale / fine.scale - 2) < 1e-6) rx = ry = 2;
+  auto round = [](double v) { return static_cast<int>(std::floor(v + 0.5)); };
+  for (int y = 0; y < fine.height; ++y) {
+    const int cy = std::min(static_cast<int>((y + 0.5) / ry), coarse.height - 1);
+    for (int i = fine.sites.row_begin[static_cast<size_t>(y)];
+         i < fine.sites.row_begin[static_cast<size_t>(y) + 1]; ++i) {
+      const int x = fine.sites.at[static_cast<size_t>(i)] - fine.index(0, y);
+      const int cx = std::min(static_cast<int>((x + 0.5) / rx), coarse.width - 1);
+      int site = finder.find(cx, cy);
+      for (int r = 1; r <= 2 && site < 0; ++r)
+        for (int dy = -r; dy <= r && site < 0; ++dy)
+          for (int dx = -r; dx <= r && site < 0; ++dx) site = finder.find(cx + dx, cy + dy);
+      if (site < 0 || from.offset[static_cast<size_t>(site)] == kNowhere) continue;
+      const int32_t offset = from.offset[static_cast<size_t>(site)];
+      const int u = std::min(std::max(x + round(rx * offset_x(offset)), kRadius), fine.width - 1 - kRadius);
+      const int v = std::min(std::max(y + round(ry * offset_y(offset)), kRadius), fine.height - 1 - kRadius);
+      bool placed = false;
+      for (int r = 0; r <= 3 && !placed; ++r)
+        for (int dy = -r; dy <= r && !placed; ++dy)
+          for (int dx = -r; dx <= r && !placed; ++dx) {
+            const int du = u + dx - x, dv = v + dy - y;
+            if (!is_source(fine, u + dx, v + dy) || std::max(std::abs(du), std::abs(dv)) > kFarthest)
+              continue;
+            field.offset[static_cast<size_t>(i)] = pack_offset(du, dv);
+            placed = true;
+          }
+    }
+  }
+  return field;
+}
+
+}  // namespace reknit

@@ -1,0 +1,64 @@
+// The inner loops, compiled once for each instruction set and chosen at run time.
+//
+// All variants return the same numbers: patch costs are integers, votes are floats added in one order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace reknit {
+
+// A level as the kernels see it; see Level.
+struct LevelView {
+  uint8_t* guide;
+  const uint8_t* flags;
+  const uint8_t* weight;
+  const int32_t* at;
+  const int32_t* up;
+  const int32_t* down;
+  const int32_t* row_begin;
+  int sites;
+  int width, height, stride;
+  int proximity_x, proximity_y;  // price of one px of distance, in 1/256
+  int bank_row;                  // sources from this row on are transformed copies: no distance
+  int bank_price;
+};
+
+// One pass of PatchMatch (Barnes et al. 2009, doi 10.1145/1531326.1531330) over rows [first_row, last_row),
+// which see no neighbour outside them. A site pays `disagreement` for each neighbour with another offset.
+struct Sweep {
+  int32_t* offset;
+  int32_t* cost;
+  int first_row, last_row;
+  bool backward;
+  bool rescore;  // the guide changed since the costs were taken
+  int radius;    // of the first random probe, halved down to 1; 0 for none
+  int disagreement;
+  uint32_t seed, pass;
+};
+
+// Sets each target pixel of sites [first, last) to the weighted mean of what its patches show. Returns the
+// sum of absolute changes over R, G, B, and counts the pixels.
+struct Vote {
+  const int32_t* offset;
+  const float* share;  // per site
+  int first, last;
+};
+
+struct Kernels {
+  void (*sweep)(const LevelView&, const Sweep&);
+  int64_t (*vote)(const LevelView&, const Vote&, int64_t& pixels);
+  // The cheapest of `count` sources (indices into the level) for the patch centred at `at`, or -1.
+  int (*closest)(const LevelView&, int at, const int32_t* sources, int count);
+  // The cost of showing at `at` the patch centred at `source`, proximity included.
+  int (*cost)(const LevelView&, int at, int source);
+};
+
+// Names of the variants that this machine can run, slowest first.
+std::vector<std::string> runnable_kernels();
+
+// The fastest variant, or the named one. Throws std::invalid_argument for a name that cannot run here.
+const Kernels& kernels(const std::string& name = "");
+
+}  // namespace reknit

@@ -1,0 +1,15 @@
+// The inner loops for x86 with AVX2.
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include "field.hpp"
+#include "kernels.hpp"
+#include "random.hpp"
+
+namespace reknit::avx2 {
+#include "kernels.inl"
+}  // namespace reknit::avx2

@@ -1,0 +1,15 @@
+// The inner loops for whatever the compiler targets by default.
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include "field.hpp"
+#include "kernels.hpp"
+#include "random.hpp"
+
+namespace reknit::baseline {
+#include "kernels.inl"
+}  // namespace reknit::baseline

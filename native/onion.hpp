@@ -1,0 +1,13 @@
+// The first guess at the coarsest level: the target is peeled ring by ring from the rim, each pixel taking
+// the centre of the best of some sampled patches, compared with what is known or already guessed.
+#pragma once
+
+#include "kernels.hpp"
+#include "level.hpp"
+
+namespace reknit {
+
+// Fills the guide of all target pixels. Leaves the weights as weigh_by_depth() will overwrite them.
+void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples);
+
+}  // namespace reknit

@@ -1,0 +1,298 @@
+#include "render.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace reknit {
+
+namespace {
+
+using Colour = std::array<float, 4>;
+constexpr int kGrain = 4096;  // sites of a tile
+
+template <class Sample>
+class Renderer {
+ public:
+  Renderer(const Picture& picture, const Level& level, const Field& field, const std::vector<float>& share,
+           const Settings& settings, ThreadPool& pool)
+      : p_(picture),
+        level_(level),
+        field_(field),
+        share_(share),
+        settings_(settings),
+        pool_(pool),
+        samples_(static_cast<const Sample*>(picture.samples)),
+        n_(level.sites.count()) {}
+
+  void run(Sample* out, const std::function<void(double)>& done) {
+    const size_t n = static_cast<size_t>(n_);
+    label_.assign(n, kNowhere);
+    place_.resize(n);
+    shown_.resize(n);
+    pull_.resize(n);
+    pool_.split(0, n_, kGrain, [&](int a, int b) { choose(a, b); });
+    fill_gaps();
+    done(0.4);
+    if (settings_.screen >= 0) blend(done);
+    pool_.split(0, n_, kGrain, [&](int a, int b) { write(a, b, out); });
+  }
+
+ private:
+  bool target(int i) const {
+    return level_.flags[static_cast<size_t>(level_.sites.at[static_cast<size_t>(i)])] & kTarget;
+  }
+  bool present(int i) const {
+    return !(level_.flags[static_cast<size_t>(level_.sites.at[static_cast<size_t>(i)])] & kVoid);
+  }
+
+  // The picture's pixel under a site, and the one that an offset leads to.
+  ptrdiff_t place(int i) const { return place_[static_cast<size_t>(i)]; }
+  ptrdiff_t step(int32_t offset) const {
+    return static_cast<ptrdiff_t>(offset_y(offset)) * p_.width + offset_x(offset);
+  }
+  Colour read(ptrdiff_t at) const {
+    const Sample* s = samples_ + at * p_.channels;
+    return {static_cast<float>(s[0]), static_cast<float>(s[1]), static_cast<float>(s[2]),
+            p_.channels == 4 ? static_cast<float>(s[3]) : 0.0f};
+  }
+
+  // Gives each target site the offset that most of its overlapping patches agree on, and the vote's mean.
+  void choose(int first, int last) {
+    for (int i = first; i < last; ++i) {
+      const int at = level_.sites.at[static_cast<size_t>(i)];
+      const int y = level_.row(at), x = level_.column(at);
+      const ptrdiff_t here = static_cast<ptrdiff_t>(y) * p_.width + x;
+      place_[static_cast<size_t>(i)] = here;
+      if (!target(i)) {
+        if (present(i)) shown_[static_cast<size_t>(i)] = read(here);
+        continue;
+      }
+      elect(i, here);
+    }
+  }
+
+  void elect(int i, ptrdiff_t here) {
+    int32_t offsets[kSide * kSide];
+    float votes[kSide * kSide];
+    int n = 0;
+    float total = 0;
+    auto count = [&](int j) {
+      const int32_t o = field_.offset[static_cast<size_t>(j)];
+      if (o == kNowhere) return;
+      int k = 0;
+      while (k < n && offsets[k] != o) ++k;
+      if (k == n) {
+        offsets[n] = o;
+        votes[n++] = 0;
+      }
+      votes[k] += share_[static_cast<size_t>(j)];
+      total += share_[static_cast<size_t>(j)];
+    };
+    const Sites& s = level_.sites;
+    auto count_row = [&](int j) {
+      if (j < 0) return;
+      int a = j, b = j;
+      while (a > j - kRadius && s.left(a)) --a;
+      while (b < j + kRadius && s.right(b)) ++b;
+      for (int k = a; k <= b; ++k) count(k);
+    };
+    const int up = s.up[static_cast<size_t>(i)], down = s.down[static_cast<size_t>(i)];
+    if (up >= 0) count_row(s.up[static_cast<size_t>(up)]);
+    count_row(up);
+    count_row(i);
+    count_row(down);
+    if (down >= 0) count_row(s.down[static_cast<size_t>(down)]);
+    if (n == 0) return;
+    int winner = 0;
+    Colour mean{};
+    for (int k = 0; k < n; ++k) {
+      if (votes[k] > votes[winner]) winner = k;
+      const Colour c = read(here + step(offsets[k]));
+      for (size_t q = 0; q < 4; ++q) mean[q] += votes[k] * c[q];
+    }
+    const size_t to = static_cast<size_t>(i);
+    label_[to] = offsets[winner];
+    shown_[to] = read(here + step(offsets[winner]));
+    const float scale = total > 0 ? 1 / total : 0;
+    for (size_t q = 0; q < 4; ++q) pull_[to][q] = total > 0 ? mean[q] * scale : shown_[to][q];
+  }
+
+  // Target pixels that nothing was found for take the mean of their neighbours, from the rim inwards.
+  void fill_gaps() {
+    std::vector<int> gaps;
+    for (int i = 0; i < n_; ++i)
+      if (target(i) && label_[static_cast<size_t>(i)] == kNowhere) gaps.push_back(i);
+    if (gaps.empty()) return;
+    std::stable_sort(gaps.begin(), gaps.end(), [&](int a, int b) {
+      return level_.sites.depth[static_cast<size_t>(a)] < level_.sites.depth[static_cast<size_t>(b)];
+    });
+    const Colour all = mean_known();
+    std::vector<uint8_t> ready(static_cast<size_t>(n_), 1);
+    for (int i : gaps) ready[static_cast<size_t>(i)] = 0;
+    const Sites& s = level_.sites;
+    for (int i : gaps) {
+      Colour sum{};
+      float count = 0;
+      auto add = [&](int j) {
+        if (j < 0 || !ready[static_cast<size_t>(j)] || !present(j)) return;
+        for (size_t q = 0; q < 4; ++q) sum[q] += shown_[static_cast<size_t>(j)][q];
+        ++count;
+      };
+      auto add_row = [&](int j) {
+        if (j < 0) return;
+        add(j);
+        if (s.left(j)) add(j - 1);
+        if (s.right(j)) add(j + 1);
+      };
+      add_row(s.up[static_cast<size_t>(i)]);
+      add_row(i);
+      add_row(s.down[static_cast<size_t>(i)]);
+      Colour& to = shown_[static_cast<size_t>(i)];
+      for (size_t q = 0; q < 4; ++q) to[q] = count > 0 ? sum[q] / count : all[q];
+      pull_[static_cast<size_t>(i)] = to;
+      ready[static_cast<size_t>(i)] = 1;
+    }
+  }
+
+  Colour mean_known() const {
+    std::array<double, 4> sum{};
+    double count = 0;
+    const ptrdiff_t pixels = static_cast<ptrdiff_t>(p_.width) * p_.height;
+    for (ptrdiff_t at = 0; at < pixels; ++at) {
+      if (p_.hole[at]) continue;
+      const Colour c = read(at);
+      for (size_t q = 0; q < 4; ++q) sum[q] += static_cast<double>(c[q]);
+      ++count;
+    }
+    Colour mean{};
+    for (size_t q = 0; q < 4 && count > 0; ++q) mean[q] = static_cast<float>(sum[q] / count);
+    return mean;
+  }
+
+  // The step from the source pixel of site i in one direction, if that leads to a known pixel.
+  bool gradient(int i, int dx, int dy, Colour& g) const {
+    const int32_t label = label_[static_cast<size_t>(i)];
+    if (label == kNowhere) return false;
+    const ptrdiff_t from = level_.sites.at[static_cast<size_t>(i)] +
+                           static_cast<ptrdiff_t>(offset_y(label)) * level_.stride + offset_x(label);
+    const ptrdiff_t to = from + static_cast<ptrdiff_t>(dy) * level_.stride + dx;
+    if (level_.flags[static_cast<size_t>(to)] & kUnknown) return false;
+    const ptrdiff_t source = place(i) + step(label);
+    const Colour a = read(source), b = read(source + static_cast<ptrdiff_t>(dy) * p_.width + dx);
+    for (size_t q = 0; q < 4; ++q) g[q] = b[q] - a[q];
+    return true;
+  }
+
+  // What the step from site i to its neighbour j should be: the larger of what their labels show there.
+  Colour wanted(int i, int j, int dx, int dy) const {
+    const Colour &from = shown_[static_cast<size_t>(i)], &to = shown_[static_cast<size_t>(j)];
+    const int32_t a = label_[static_cast<size_t>(i)], b = label_[static_cast<size_t>(j)];
+    Colour ga{}, gb{};
+    if (a == b && a != kNowhere) {
+      for (size_t q = 0; q < 4; ++q) ga[q] = to[q] - from[q];
+      return ga;
+    }
+    const bool has_a = gradient(i, dx, dy, ga), has_b = gradient(j, -dx, -dy, gb);
+    if (has_b)
+      for (float& v : gb) v = -v;
+    if (has_a && has_b) return size(ga) >= size(gb) ? ga : gb;
+    if (has_a) return ga;
+    if (has_b) return gb;
+    return ga;  // no label on either side: flat
+  }
+
+  static float size(const Colour& g) { return g[0] * g[0] + g[1] * g[1] + g[2] * g[2]; }
+
+  // Neighbours of a site that take part in blending: left, right, up, down; -1 for none.
+  std::array<int, 4> around(int i) const {
+    const Sites& s = level_.sites;
+    std::array<int, 4> n = {s.left(i) ? i - 1 : -1, s.right(i) ? i + 1 : -1, s.up[static_cast<size_t>(i)],
+                            s.down[static_cast<size_t>(i)]};
+    for (int& j : n)
+      if (j >= 0 && !present(j)) j = -1;
+    return n;
+  }
+
+  // Screened Poisson equation (Bhat et al. 2008): gradients as wanted, colours pulled to the vote's mean.
+  // Solved by red-black successive over-relaxation.
+  void blend(const std::function<void(double)>& done) {
+    const float screen = static_cast<float>(settings_.screen);
+    pool_.split(0, n_, kGrain, [&](int first, int last) {
+      static constexpr int kDx[4] = {-1, 1, 0, 0}, kDy[4] = {0, 0, -1, 1};
+      for (int i = first; i < last; ++i) {
+        if (!target(i)) continue;
+        Colour& rhs = pull_[static_cast<size_t>(i)];
+        for (float& v : rhs) v *= screen;
+        const std::array<int, 4> n = around(i);
+        for (size_t k = 0; k < 4; ++k) {
+          if (n[k] < 0) continue;
+          const Colour g = wanted(i, n[k], kDx[k], kDy[k]);
+          for (size_t q = 0; q < 4; ++q) rhs[q] -= g[q];
+        }
+      }
+    });
+    std::vector<int> by_colour[2];
+    for (int i = 0; i < n_; ++i)
+      if (target(i))
+        by_colour[static_cast<size_t>((place(i) / p_.width + place(i) % p_.width) & 1)].push_back(i);
+    for (int k = 0; k < settings_.blend_sweeps; ++k) {
+      for (const std::vector<int>& sites : by_colour)
+        pool_.split(0, static_cast<int>(sites.size()), kGrain, [&](int first, int last) {
+          for (int k2 = first; k2 < last; ++k2) relax(sites[static_cast<size_t>(k2)], screen);
+        });
+      done(0.4 + 0.6 * (k + 1) / settings_.blend_sweeps);
+    }
+  }
+
+  void relax(int i, float screen) {
+    Colour sum = pull_[static_cast<size_t>(i)];
+    float weight = screen;
+    for (int j : around(i)) {
+      if (j < 0) continue;
+      weight += 1;
+      for (size_t q = 0; q < 4; ++q) sum[q] += shown_[static_cast<size_t>(j)][q];
+    }
+    if (weight <= 0) return;
+    Colour& u = shown_[static_cast<size_t>(i)];
+    const float scale = 1 / weight;
+    for (size_t q = 0; q < 4; ++q) u[q] += 1.6f * (sum[q] * scale - u[q]);
+  }
+
+  void write(int first, int last, Sample* out) const {
+    constexpr float kMost = sizeof(Sample) == 1 ? 255.0f : 65535.0f;
+    for (int i = first; i < last; ++i) {
+      if (!target(i)) continue;
+      Sample* to = out + place(i) * p_.channels;
+      const Colour& u = shown_[static_cast<size_t>(i)];
+      for (size_t q = 0; q < static_cast<size_t>(p_.channels); ++q)
+        to[q] = static_cast<Sample>(std::min(kMost, std::max(0.0f, u[q])) + 0.5f);
+      const int32_t label = label_[static_cast<size_t>(i)];
+      if (p_.channels == 4 && label != kNowhere) to[3] = samples_[(place(i) + step(label)) * 4 + 3];
+    }
+  }
+
+  const Picture& p_;
+  const Level& level_;
+  const Field& field_;
+  const std::vector<float>& share_;
+  const Settings& settings_;
+  ThreadPool& pool_;
+  const Sample* samples_;
+  const int n_;
+  std::vector<int32_t> label_;    // per site: the winning offset
+  std::vector<ptrdiff_t> place_;  // per site: its pixel in the picture
+  std::vector<Colour> shown_, pull_;
+};
+
+}  // namespace
+
+void render(const Picture& picture, const Level& level, const Field& field, const std::vector<float>& share,
+            const Settings& settings, ThreadPool& pool, void* out, const std::function<void(double)>& done) {
+  if (picture.deep)
+    Renderer<uint16_t>(picture, level, field, share, settings, pool).run(static_cast<uint16_t*>(out), done);
+  else
+    Renderer<uint8_t>(picture, level, field, share, settings, pool).run(static_cast<uint8_t*>(out), done);
+}
+
+}  // namespace reknit

@@ -1,0 +1,43 @@
+// Every number that shapes an exemplar fill. The defaults are the "normal" preset.
+#pragma once
+
+#include <cstdint>
+
+namespace reknit {
+
+struct Settings {
+  uint32_t seed = 0;
+  int threads = 1;
+  int bank_row = 1 << 30;  // rows from here on hold transformed copies: sources without a distance
+
+  // Pyramid
+  double coarse_depth = 7;    // stop when the target is nowhere deeper than this (px)
+  double ratio = 1.41421356;  // step between levels whose longer side is at most ratio_limit; 2 above
+  int ratio_limit = 300;
+  int known_quarters = 1;  // a coarse pixel is known when this many quarters of it are
+  int min_sources = 200;   // no level with fewer patches to copy from
+  double texture = 4.5;    // weight of the texture channel
+
+  // Search
+  int onion_samples = 6000;
+  int sweeps = 2, sweeps_fine = 2;  // an iteration; _fine: at full size
+  int radius_fine = 1 << 30;        // of the random search at full size
+  double potts = 5;                 // price of a label that differs from a neighbour's
+  double proximity = 100;           // price of distance
+  double proximity_x = 0.2;         // of which this part counts along rows: things repeat along rows
+  double confidence = 1.8;          // a target pixel's weight falls by this factor per px from the rim
+
+  // Expectation-maximisation
+  double em_coarse = 16,
+         em_decay = 1.8;  // iterations at the coarsest level, fewer by em_decay each finer one
+  int em_min = 3, em_fine = 2;
+  double settled = 0.2;     // stop when the mean change is below this (levels of 255)
+  double vote_decay = 1.6;  // a patch's vote falls by this factor per px from the rim
+  double sigma = 1;         // width of the vote's fall with the patch's cost, in local mean costs
+
+  // Rendering
+  double screen = 0.01;   // pull towards the vote's mean while blending; negative: copy, no blending
+  int blend_sweeps = 60;  // of successive over-relaxation
+};
+
+}  // namespace reknit
