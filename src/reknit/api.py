@@ -15,11 +15,7 @@ from reknit.core.progress import CancelToken, Reporter, Step
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
 from reknit.inputs import MaskFrom, MaskLike, PhotoLike, as_mask, as_photo
-from reknit.pipeline.extend import ExtendRequest
-from reknit.pipeline.extend import extend as run_extend
 from reknit.pipeline.fill import fill as run_fill
-from reknit.pipeline.repair import RepairRequest
-from reknit.pipeline.repair import repair as run_repair
 
 Progress = Callable[[Step], None]
 
@@ -135,6 +131,9 @@ def extend(
     engine, params, seed, count, threads, progress, cancel
         As for `fill`.
     """
+    from reknit.pipeline.extend import ExtendRequest
+    from reknit.pipeline.extend import extend as run_extend
+
     request = ExtendRequest(
         photo=as_photo(photo),
         left=left,
@@ -181,6 +180,9 @@ def repair(
     FillResult
         ``.mask`` is what was found. When nothing was found the photo comes back unchanged and says so.
     """
+    from reknit.pipeline.repair import RepairRequest
+    from reknit.pipeline.repair import repair as run_repair
+
     request = RepairRequest(
         photo=as_photo(photo),
         kinds=tuple(kinds),

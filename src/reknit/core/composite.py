@@ -94,7 +94,9 @@ class Canvas:
         crop.flags.writeable = False
         return crop
 
-    def paste(self, box: Box, filled: Samples | NDArray[np.float32], weight: NDArray[np.float32]) -> None:
+    def paste(
+        self, box: Box, filled: Samples | NDArray[np.float32], weight: NDArray[np.float32] | NDArray[np.bool_]
+    ) -> None:
         """Blend ``filled`` into ``box``.
 
         Parameters
@@ -104,7 +106,7 @@ class Canvas:
         filled : ndarray, (h, w, C) or (h, w, C + 1)
             On the scale of the canvas, its dtype or float32; with one channel more than the pixels if it
             brings alpha, else alpha stays. Floats are rounded and clipped.
-        weight : ndarray of float32, (h, w)
+        weight : ndarray of float32 or bool, (h, w)
             Share of the fill. Where it is 1 the result is the fill, where it is 0 nothing is written.
         """
         touched = Mask.from_bool(weight > 0).box
@@ -117,6 +119,9 @@ class Canvas:
         if self.alpha is not None and filled.shape[2] > channels:
             _blend(self.alpha[inner][..., None], filled[..., channels:], weight)
         kept = self.kept[inner]
+        if weight.dtype == np.bool_:
+            kept[weight] = 0
+            return
         left = np.ceil(kept * (1 - weight.astype(np.float64)))
         kept[...] = np.where(weight > 0, np.minimum(left, _UNTOUCHED - 1), kept)
 
@@ -215,8 +220,15 @@ def _ring_px(touched: NDArray[np.bool_], fill: NDArray[np.bool_]) -> float:
     return widest
 
 
-def _blend(canvas: Samples, filled: Samples | NDArray[np.float32], weight: NDArray[np.float32]) -> None:
-    """Blend in strips, so that float temporaries stay small."""
+def _blend(
+    canvas: Samples,
+    filled: Samples | NDArray[np.float32],
+    weight: NDArray[np.float32] | NDArray[np.bool_],
+) -> None:
+    """Blend in strips, so that float temporaries stay small; copy where there is nothing to blend."""
+    if weight.dtype == np.bool_ and filled.dtype == canvas.dtype:
+        canvas[weight] = filled[weight]
+        return
     top = np.iinfo(canvas.dtype).max
     step = max(1, (1 << 18) // canvas.shape[1])
     for y in range(0, len(canvas), step):

@@ -207,6 +207,14 @@ class Mask:
             fill[cell.slices] &= keep[cell.inside(window).slices]
         return Mask(fill=fill)
 
+    def is_thicker_than(self, px: float) -> bool:
+        """Whether a disc of ``px`` diameter fits into the mask somewhere; stops at the first place."""
+        for cell, window in _windows(self.fill, px / 2):
+            deep = _native.distance_transform(~self.fill[window.slices]) > px / 2
+            if bool((deep & self.fill[window.slices])[cell.inside(window).slices].any()):
+                return True
+        return False
+
     def resized(self, size: Size) -> Mask:
         """Return the mask stretched to ``size``; a pixel is filled when half of what it covers is."""
         if size == self.size:

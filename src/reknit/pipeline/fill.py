@@ -262,11 +262,11 @@ def _composite(run: _Run, region: Region, crop: Crop, filled: Samples) -> None:
     run.unknown[region.hole_box.slices] = False
 
 
-def _weight(run: _Run, box: Box, crop: Crop) -> NDArray[np.float32]:
+def _weight(run: _Run, box: Box, crop: Crop) -> NDArray[np.float32] | NDArray[np.bool_]:
     """Return the share of the fill in each pixel: this region's part of the hole, and the ring around it."""
     feather_px = run.work.plan.feather_px
     if feather_px == 0:
-        return crop.target.astype(np.float32)
+        return crop.target
     mine = rim(crop.target, grow_px=0, feather_px=feather_px).weight
     return np.where(crop.target | ~run.work.hole[box.slices], mine, np.float32(0))
 

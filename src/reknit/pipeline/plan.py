@@ -22,8 +22,8 @@ from reknit.core.result import Plan
 from reknit.engines import registry
 from reknit.engines.base import Engine, EngineSpec
 
-THIN_RADIUS_PX = 2.5
-"""Holes nowhere thicker than twice this are damage rather than objects: `auto` then picks a PDE engine."""
+THIN_PX = 5.0
+"""Holes nowhere thicker than this are damage rather than objects: `auto` then picks a PDE engine."""
 
 _AS_MUCH_AS_ALLOWED = 1e6
 
@@ -95,9 +95,9 @@ def choose_engine(name: str, mask: Mask) -> tuple[str, tuple[str, ...]]:
     """Return the engine for ``name``; ``"auto"`` picks by the hole's thickness and says why."""
     if name != "auto":
         return name, ()
-    if mask.shrunk(THIN_RADIUS_PX).area == 0:
-        return "telea", (f"engine telea: no part of the hole is thicker than {2 * THIN_RADIUS_PX:g} px",)
-    return "exemplar", (f"engine exemplar: the hole is thicker than {2 * THIN_RADIUS_PX:g} px somewhere",)
+    if mask.is_thicker_than(THIN_PX):
+        return "exemplar", (f"engine exemplar: the hole is thicker than {THIN_PX:g} px somewhere",)
+    return "telea", (f"engine telea: no part of the hole is thicker than {THIN_PX:g} px",)
 
 
 def _grown(mask: Mask, grow: float) -> tuple[float, NDArray[np.bool_], tuple[str, ...]]:
