@@ -6,6 +6,7 @@ Knows nothing of inpainting.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import statistics
@@ -53,6 +54,17 @@ def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str) -> float:
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
 
 
+# A process inherits its parent's peak memory, so programs are started from a small process of their own.
+_STARTER = """
+import json, os, sys, time
+start = time.perf_counter()
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(pid, 0)
+wall = time.perf_counter() - start
+print(json.dumps([wall, used.ru_utime + used.ru_stime, used.ru_maxrss, os.waitstatus_to_exitcode(status)]))
+"""
+
+
 def child(command: list[str]) -> Spent:
     """Run a program to its end and measure it alone.
 
@@ -61,18 +73,16 @@ def child(command: list[str]) -> Spent:
     RuntimeError
         It failed; the message holds what it wrote.
     """
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        output = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{output[-2000:]}")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _STARTER, *command],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True,
+    )  # fmt: skip
+    output, _, figures = done.stdout.rstrip("\n").rpartition("\n")
+    wall, cpu, peak, code = json.loads(figures)
+    if code != 0:
+        raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{output[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Spent(
-        wall_s=wall, cpu_s=usage.ru_utime + usage.ru_stime, peak_bytes=usage.ru_maxrss * unit, output=output
-    )
+    return Spent(wall_s=wall, cpu_s=cpu, peak_bytes=peak * unit, output=output)
 
 
 @contextlib.contextmanager
