@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from reknit.core import codec
 from reknit.core.errors import InputError
@@ -67,15 +67,17 @@ def test_orientation_is_applied_and_reset(form, orientation):
     options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(form, {})
     data = saved(image, form, exif=tags, **options)
     photo = codec.decode(data)
-    from PIL import ImageOps
-
     with Image.open(io.BytesIO(data)) as opened:
         expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     assert np.abs(photo.pixels.astype(int) - expected).max() <= (3 if form == "JPEG" else 0)
-    encoded = codec.encode(photo)
-    with Image.open(io.BytesIO(encoded.data)) as opened:
+    png = codec.encode(photo, container="png")
+    with Image.open(io.BytesIO(png.data)) as opened:
         assert opened.getexif().get(0x0112, 1) == 1
-        assert opened.size == (photo.size.width, photo.size.height)
+        np.testing.assert_array_equal(np.asarray(opened.convert("RGB")), photo.pixels)
+    back = codec.encode(photo)  # a JPEG keeps lying as it lay, so that no block is coded again
+    np.testing.assert_array_equal(codec.decode(back.data).pixels, photo.pixels)
+    with Image.open(io.BytesIO(back.data)) as opened:
+        assert opened.getexif().get(0x0112, 1) == (orientation if form == "JPEG" else 1)
 
 
 def test_cmyk_becomes_srgb_and_its_profile_is_dropped():

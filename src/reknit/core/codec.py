@@ -7,7 +7,7 @@ loss) and `core.files` (atomic writing).
 
 from __future__ import annotations
 
-from reknit.core.containers import SUFFIXES, WRITABLE, container_of, sniff
+from reknit.core.containers import SUFFIXES, WRITABLE, container_of, library_version, sniff, supported
 from reknit.core.decode import Limits, MaskSource, decode, decode_mask_source, read
 from reknit.core.encode import Encoded, encode, write
 
@@ -21,7 +21,9 @@ __all__ = [
     "decode",
     "decode_mask_source",
     "encode",
+    "library_version",
     "read",
     "sniff",
+    "supported",
     "write",
 ]

@@ -63,3 +63,23 @@ def libvips() -> Any:
     module: Any = pyvips
     module.cache_set_max(0)
     return module
+
+
+def supported() -> dict[str, bool]:
+    """Return, by container, whether this machine's libvips reads it and, where Reknit would, writes it."""
+    vips: Any = libvips()
+
+    def has(operation: str) -> bool:
+        return bool(vips.type_find("VipsOperation", operation))
+
+    loaders = {name: {"avif": "heif", "heic": "heif"}.get(name, name) for name in SUFFIXES.values()}
+    return {
+        name: has(f"{loader}load_buffer") and (name not in WRITABLE or has(f"{loader}save_buffer"))
+        for name, loader in loaders.items()
+    }
+
+
+def library_version() -> str:
+    """Return the version of libvips, e.g. ``"8.18.7"``."""
+    vips: Any = libvips()
+    return ".".join(str(vips.version(part)) for part in range(3))

@@ -217,7 +217,7 @@ def _carried(container: str, data: bytes, image: Any) -> blocks.Found:
         return bytes(image.get(name)) if image.get_typeof(name) else None
 
     block = blob("exif-data")
-    block = exif.upright(block.removeprefix(b"Exif\0\0")) if block else None
+    block = exif.turned(block.removeprefix(b"Exif\0\0"), 1) if block else None
     return blocks.Found(metadata=Metadata(icc=blob("icc-profile-data"), exif=block, xmp=blob("xmp-data")))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core import files
+from reknit.core import files, jpeg
 from reknit.core import metadata as blocks
 from reknit.core.containers import WRITABLE, container_of, libvips
 from reknit.core.errors import InputError, Unavailable
@@ -102,7 +102,22 @@ def encode(photo: Photo, *, container: str | None = None, quality: int | None = 
             code="image.too_large",
             hint="save it as PNG or TIFF",
         )
-    return _encoded(photo, container, quality)
+    notes: tuple[str, ...] = ()
+    if container == "jpeg" and quality is None and origin and origin.data and photo.bits == 8:
+        try:
+            carried = jpeg.resave(photo)
+        except jpeg.CannotCarry as why:
+            notes = (f"every block was coded again: {why}",)
+        else:
+            return Encoded(
+                data=carried.data,
+                container=container,
+                notes=carried.notes,
+                carried_blocks=carried.carried_blocks,
+                total_blocks=carried.total_blocks,
+            )
+    encoded = _encoded(photo, container, quality)
+    return replace(encoded, notes=notes + encoded.notes)
 
 
 def _encoded(photo: Photo, container: str, quality: int | None) -> Encoded:
@@ -162,7 +177,15 @@ def _save_options(
     origin = photo.origin
     lossless = quality is None and (origin is None or origin.lossless)
     if container == "jpeg":
-        return {"Q": quality or 95, "optimize_coding": True, "keep": "none"}
+        source = origin.data if origin and quality is None else None
+        guess = jpeg.estimated_quality(source) if source else None
+        sampling = "auto" if source is None else "on" if jpeg.has_subsampling(source) else "off"
+        return {
+            "Q": quality or guess or 95,
+            "subsample_mode": sampling,
+            "optimize_coding": True,
+            "keep": "none",
+        }
     if container == "png":
         return {"compression": 6, "keep": "none"}
     if container == "tiff":

@@ -130,13 +130,13 @@ def orientation(block: bytes | None) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def upright(block: bytes) -> bytes:
-    """Return an EXIF block with its orientation set to 1 and every other byte as it was."""
+def turned(block: bytes, value: int) -> bytes:
+    """Return an EXIF block with its orientation, if it tells one, set to ``value``; other bytes stay."""
     directory = read(block)
     entry = directory.entries.get(ORIENTATION) if directory else None
-    if directory is None or entry is None or entry.kind != 3 or directory.number(ORIENTATION) == 1:
+    if directory is None or entry is None or entry.kind != 3 or directory.number(ORIENTATION) == value:
         return block
-    return block[: entry.at] + struct.pack(directory.order + "H", 1) + block[entry.at + 2 :]
+    return block[: entry.at] + struct.pack(directory.order + "H", value) + block[entry.at + 2 :]
 
 
 def from_tiff(data: bytes) -> bytes | None:

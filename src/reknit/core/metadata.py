@@ -82,7 +82,7 @@ def _found(
 ) -> Found:
     metadata = Metadata(
         icc=icc or None,
-        exif=exif.upright(block) if block else None,
+        exif=exif.turned(block, 1) if block else None,
         xmp=xmp or None,
         iptc=iptc or None,
         text=text,
@@ -172,12 +172,24 @@ def _iptc_of(resources: bytes) -> bytes | None:
     return None
 
 
-def jpeg_blocks(metadata: Metadata, *, same: bool) -> bytes:
-    """Return the APPn and COM segments that hold ``metadata``, in the customary order."""
-    own = list(metadata.blocks) if same else []
-    if not any(name == "E0" and body.startswith(b"JFIF\0") for name, body in own) and not any(
-        name == "EE" for name, _ in own
-    ):
+def jpeg_kept(data: bytes) -> bytes:
+    """Return a JPEG file's own APPn and COM segments, in order, without those that point at other pictures."""
+    return b"".join(
+        data[start - 4 : end]
+        for marker, start, end in jpeg_segments(data)
+        if (0xE0 <= marker <= 0xEF or marker == 0xFE)
+        and not (marker == 0xE2 and data.startswith(_JPEG_MPF, start))
+    )
+
+
+def jpeg_blocks(metadata: Metadata, *, same: bool, fresh: bool) -> bytes:
+    """Return APPn and COM segments that hold ``metadata``, in the customary order.
+
+    ``same``: carry ``metadata.blocks`` too. ``fresh``: the samples were coded anew as Y, Cb, Cr, so a JFIF
+    segment says so and Adobe's, which may say otherwise, is left out.
+    """
+    own = [pair for pair in metadata.blocks if not (fresh and pair[0] == "EE")] if same else []
+    if fresh and not any(name == "E0" and body.startswith(b"JFIF\0") for name, body in own):
         x, y = (max(1, min(65535, round(side))) for side in metadata.dpi) if metadata.dpi else (1, 1)
         own.insert(0, ("E0", struct.pack(">5s2sBHHBB", b"JFIF\0", b"\1\2", bool(metadata.dpi), x, y, 0, 0)))
     if not same and metadata.iptc:
@@ -204,23 +216,12 @@ def jpeg_blocks(metadata: Metadata, *, same: bool) -> bytes:
 
 
 def _attach_jpeg(data: bytes, metadata: Metadata, *, same: bool) -> bytes:
-    blocks = tuple(
-        pair for pair in metadata.blocks if pair[0] != "EE"
-    )  # Adobe's colour flag is the encoder's
     end = 2
     for marker, _, after in jpeg_segments(data):
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             break
         end = after
-    own = Metadata(
-        icc=metadata.icc,
-        exif=metadata.exif,
-        xmp=metadata.xmp,
-        iptc=metadata.iptc,
-        dpi=metadata.dpi,
-        blocks=blocks,
-    )
-    return data[:2] + jpeg_blocks(own, same=same) + data[end:]
+    return data[:2] + jpeg_blocks(metadata, same=same, fresh=True) + data[end:]
 
 
 # ---- PNG
