@@ -19,6 +19,13 @@ TITLES = {
 }
 
 
+LEGEND = """All metrics compare the fill with what was there before, inside the hole only (`seam`: at its rim).
+They answer different questions, so read them together: PSNR (dB) and SSIM reward blur; HaarPSI and GMSD are
+perceptual; `fd` (Fréchet distance of random-convolution features) and `swd` (sliced Wasserstein distance of
+patches) compare texture wherever it lies; `seam` is |log| of the contrast across the rim over the contrast beside
+it; `sharpness` is |log| of the fill's sharpness over the truth's. Definitions and sources: `bench/metrics.py`."""
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table; the first column is text, the others numbers."""
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
@@ -32,7 +39,7 @@ def _mean(rows: list[dict[str, Any]], method: str, metric: str) -> float:
 def _quality(result: Results) -> list[str]:
     rows = result["rows"]
     arrows = [f"{name} {'↑' if up else '↓'}" for name, up in HIGHER_IS_BETTER.items()]
-    out = []
+    out = [LEGEND, f"The {result['set']} set: {len(rows)} holes with known content."]
     parts = [
         ("All cases", rows),
         ("Photos", [r for r in rows if r["real"]]),

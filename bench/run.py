@@ -68,8 +68,8 @@ def _say(text: str) -> None:
 
 
 def quality(options: Options) -> dict[str, Any]:
-    """Fill every case with Reknit and the peers; metrics, seconds, and Reknit's peak memory."""
-    methods = {"reknit": ours.product(options.engine, threads=max(options.threads)), **options.rivals()}
+    """Fill every case with Reknit (at the fewest threads) and the peers; metrics, seconds, Reknit's peak memory."""
+    methods = {"reknit": ours.product(options.engine, threads=min(options.threads)), **options.rivals()}
     some = options.drawn(cases.tuning() if options.tuning else cases.held_out())
     sheet, rows = Sheet(options.out, list(methods)), Rows()
     for number, case in enumerate(some, 1):
@@ -83,7 +83,7 @@ def quality(options: Options) -> dict[str, Any]:
             outside = bool(np.array_equal(filled[name][~case.hole], case.truth[~case.hole]))
             scores[name] = metrics.measure(filled[name], case.truth, case.hole)
             scores[name] |= {"seconds": seconds, "outside_equal": outside}
-        memory = child.measured(case, "reknit", engine=options.engine, threads=max(options.threads))
+        memory = child.measured(case, "reknit", engine=options.engine, threads=min(options.threads))
         scores["reknit"]["peak_bytes"] = memory["peak_bytes"]
         scores["reknit"]["fill_bytes"] = memory["peak_bytes"] - memory["before_bytes"]
         rows.append({"case": case.name, "real": case.real, "hole": float(case.hole.mean()), "scores": scores})

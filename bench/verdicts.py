@@ -141,7 +141,13 @@ def _scaling(result: Results) -> list[Verdict]:
     for row, seconds in zip(result["big"], (1.5, 4.0, 6.0), strict=True):
         value = min(statistics.median(s) for s in row["seconds"].values())
         out.append(
-            Verdict(demand=f"{row['case']}, reknit.fill", value=value, bar=seconds, at_least=False, unit="s")
+            Verdict(
+                demand=f"{row['case']}, reknit.fill, better of {len(row['seconds'])} thread counts",
+                value=value,
+                bar=seconds,
+                at_least=False,
+                unit="s",
+            )
         )
     peak = result["big"][-1]["memory"]["peak_bytes"] / 1e9
     out.append(
