@@ -17,6 +17,7 @@
 #include "components.hpp"
 #include "distance.hpp"
 #include "jpeg.hpp"
+#include "regions.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -96,6 +97,27 @@ nb::ndarray<nb::numpy, std::int64_t> occupied_cells(const Mask& mask, int cell_p
     blobs = reknit::occupied_cells(view.data, view.row_stride, view.height, view.width, cell_px);
   }
   return blob_rows(blobs);
+}
+
+// Rows of the hole box, the crop box and the wave.
+nb::ndarray<nb::numpy, std::int64_t> plan_regions(const Mask& hole, double context, std::int64_t min_px,
+                                                  std::int64_t max_px, std::int64_t call_px,
+                                                  std::int64_t max_pixels) {
+  const MaskView view(hole);
+  std::vector<reknit::Region> regions;
+  {
+    nb::gil_scoped_release release;
+    regions = reknit::plan_regions(view.data, view.row_stride, view.height, view.width,
+                                   {context, min_px, max_px, call_px, max_pixels});
+  }
+  std::unique_ptr<std::int64_t[]> rows(new std::int64_t[regions.size() * 9]);
+  std::int64_t* row = rows.get();
+  for (const reknit::Region& region : regions) {
+    for (const reknit::Frame& f : {region.hole, region.crop})
+      for (const std::int64_t side : {f.x0, f.y0, f.x1, f.y1}) *row++ = side;
+    *row++ = region.wave;
+  }
+  return owned(std::move(rows), regions.size(), 9);
 }
 
 std::int64_t differences_where_kept(const Bytes& before, const Bytes& after, const Bytes& kept, int threads) {
@@ -199,6 +221,8 @@ NB_MODULE(_native, m) {
   m.def("occupied_cells", &occupied_cells, "mask"_a.noconvert(), "cell_px"_a,
         "Grid cells that hold a set pixel, as (N, 5) int64 rows of tight x0, y0, x1, y1, area, in raster "
         "order.");
+  m.def("plan_regions", &plan_regions, "hole"_a.noconvert(), "context"_a, "min_px"_a, "max_px"_a, "call_px"_a,
+        "max_pixels"_a, "Regions as (N, 9) int64 rows of hole box, crop box and wave.");
   m.def("differences_where_kept", &differences_where_kept, "before"_a.noconvert(), "after"_a.noconvert(),
         "kept"_a.noconvert(), "threads"_a = 1,
         "How many pixels differ between two flat byte pictures where `kept` is 255.");
