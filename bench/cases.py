@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import scenes
-import silhouettes
+from examples import scenes, silhouettes
 
 Picture = NDArray[np.uint8]
 Hole = NDArray[np.bool_]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from textures import Canvas, Floor, Plane, Rows, Texture, colours, fractal, heap, mix, step
+from .textures import Canvas, Floor, Plane, Rows, Texture, colours, fractal, heap, mix, step
 
 Painter = Callable[[Rows], Plane]
 

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from materials import (
+from .materials import (
     Painter,
     bricks,
     foliage,
@@ -29,8 +29,8 @@ from materials import (
     textured,
     water,
 )
-from silhouettes import draw, place
-from textures import (
+from .silhouettes import draw, place
+from .textures import (
     Canvas,
     Floor,
     Plane,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-import scenes
 from bench import metrics
+from examples import scenes
 
 
 @pytest.fixture(scope="module")

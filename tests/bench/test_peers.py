@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-import scenes
 from bench import peers
+from examples import scenes
 
 
 @pytest.mark.parametrize("name", list(peers.installed()))

@@ -8,7 +8,7 @@ from bench.report import report
 from bench.sheet import PAGE, Sheet
 from bench.verdicts import Verdict, best_of_patchmatch, chosen_patchmatch, share_better, verdicts
 
-import scenes
+from examples import scenes
 
 
 def scores(goodness):

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import scenes
-import silhouettes
+from examples import scenes, silhouettes
 
 
 @pytest.mark.parametrize("name", scenes.names())
@@ -60,11 +59,10 @@ def test_large_scenes_look_like_small_ones():
 def test_command_line_writes_photo_mask_and_truth(tmp_path):
     import pyvips
 
-    script = Path(scenes.__file__)
     files = [str(tmp_path / f) for f in ("truth.png", "photo.png", "mask.png")]
     subprocess.run(
-        [sys.executable, str(script), "--scene", "wood", "--size", "120x80", "--truth", *files], check=True,
-        capture_output=True,
+        [sys.executable, "-m", "examples.scenes", "--scene", "wood", "--size", "120x80", "--truth", *files], check=True,
+        capture_output=True, cwd=Path(scenes.__file__).parents[1],
     )  # fmt: skip
     truth, photo, mask = (pyvips.Image.new_from_file(f).numpy() for f in files)
     assert photo.shape == truth.shape == (80, 120, 3)
