@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core import exif, files
+from reknit.core import exif, files, heic, isobmff
 from reknit.core import metadata as blocks
 from reknit.core.containers import SUFFIXES, libvips, sniff
 from reknit.core.errors import InputError
@@ -103,9 +103,13 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: str = "") -> P
     pages = _field(image, "n-pages", 1)
     if pages > 1:
         notes.append(f"the first of {pages} {'frames' if container in ('gif', 'webp') else 'pages'} is used")
-    image, carried, notes = _to_rgb(image, found.metadata, notes)
+    if _tiff_number(container, data, exif.EXTRA_SAMPLES) == 1:
+        notes.append("the colours, stored multiplied by the opacity, were divided by it")
+    image, carried, notes = _to_rgb(image, name, found.metadata, notes)
     grey = image.bands < 3
-    pixels, alpha = _arrays(image, name, 0 if container in ("avif", "heic", "gif") else found.orientation)
+    pixels, alpha = _arrays(
+        image, data, name, 1 if container in ("avif", "heic", "gif") else found.orientation
+    )
     bits = _field(image, "bits-per-sample", pixels.dtype.itemsize * 8)
     if pixels.dtype == np.uint16 and container in ("avif", "heic") and 8 < bits < 16:
         for plane in (pixels, alpha):  # full range: repeat the high bits in the low ones that are zero
@@ -114,10 +118,10 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: str = "") -> P
     origin = Origin(
         container=container,
         grey=grey,
-        palette=_field(image, "palette", 0) == 1,
+        palette=_field(image, "palette", 0) == 1 or _tiff_number(container, data, exif.PHOTOMETRIC) == 3,
         lossless=_lossless(container, data),
         bits=bits,
-        compression=_compression(container, data),
+        compression=_tiff_number(container, data, exif.COMPRESSION),
         orientation=found.orientation,
         data=data if container == "jpeg" else None,
         pixels=pixels if container == "jpeg" else None,
@@ -165,23 +169,28 @@ def _open(data: bytes, limits: Limits, name: str) -> tuple[str, Any]:
     container = sniff(data)
     if container is None:
         raise _unknown(data, name)
+    if container == "png" and len(data) >= 24:  # libvips refuses the widest without saying why
+        _check_size(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), limits, name)
     vips = libvips()
     loader = {"avif": "heif", "heic": "heif"}.get(container, container)
     try:
         image = getattr(vips.Image, f"{loader}load_buffer")(data, access="sequential", fail_on="error")
     except vips.Error as error:
         raise _damaged(container, name, error) from error
-    width, height = int(image.width), int(image.height)
+    _check_size(int(image.width), int(image.height), limits, name)
+    return container, image
+
+
+def _check_size(width: int, height: int, limits: Limits, name: str) -> None:
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
         raise InputError(
-            f"{name or 'the picture'} is {width}×{height} px, the limits {limits.max_pixels / 1e6:.0f} MP "
-            f"and {limits.max_side} px a side",
+            f"{name or 'the picture'} is {width}×{height} px, more than {limits.max_pixels / 1e6:.0f} megapixels "
+            f"or {limits.max_side} px a side",
             code="image.too_large",
             hint="raise the limit of pixels if you trust the file, or scale the picture down",
             width=width,
             height=height,
         )
-    return container, image
 
 
 def _unknown(data: bytes, name: str) -> InputError:
@@ -199,12 +208,27 @@ def _unknown(data: bytes, name: str) -> InputError:
 
 
 def _damaged(container: str, name: str, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()
+    lines = str(error).strip().splitlines()
+    reason = lines[-1].strip() if lines else ""
+    if any(words in reason for words in ("nsupported", "not supported", "out of range", "bad labq")):
+        return InputError(
+            f"{name or 'the picture'} is a {container.upper()} file of a kind that cannot be read",
+            code="image.samples",
+            hint="convert the picture to 8- or 16-bit grey or RGB, with or without alpha",
+            reason=reason,
+        )
+    if any(words in reason for words in ("Maximum supported image dimension", "exceeds")):
+        return InputError(
+            f"{name or 'the picture'} is a {container.upper()} file larger than its decoder can read",
+            code="image.too_large",
+            hint="scale the picture down, or convert it to PNG or TIFF with another program",
+            reason=reason,
+        )
     return InputError(
         f"{name or 'the picture'} is a damaged or cut-off {container.upper()} file",
         code="image.damaged",
         hint="get the file again from its source, or open and save it in an editor that repairs it",
-        reason=reason[-1].strip() if reason else "",
+        reason=reason,
     )
 
 
@@ -221,7 +245,7 @@ def _carried(container: str, data: bytes, image: Any) -> blocks.Found:
     return blocks.Found(metadata=Metadata(icc=blob("icc-profile-data"), exif=block, xmp=blob("xmp-data")))
 
 
-def _to_rgb(image: Any, carried: Metadata, notes: list[str]) -> tuple[Any, Metadata, list[str]]:
+def _to_rgb(image: Any, name: str, carried: Metadata, notes: list[str]) -> tuple[Any, Metadata, list[str]]:
     """Return the image as 8- or 16-bit grey or RGB, maybe alpha; other spaces are converted."""
     space, form = str(image.interpretation), str(image.format)
     bare = replace(carried, icc=None)
@@ -238,12 +262,12 @@ def _to_rgb(image: Any, carried: Metadata, notes: list[str]) -> tuple[Any, Metad
         )
         how = "its profile" if profile else "a standard CMYK profile (it has none)"
         return image, bare, [*notes, f"converted from CMYK to sRGB through {how}"]
-    if space in ("lab", "labs", "labq"):
+    if space in ("lab", "labs") and form != "uchar":
         wide = _field(image, "bits-per-sample", 16) > 8
         return image.colourspace("rgb16" if wide else "srgb"), bare, [*notes, "converted from CIELAB to sRGB"]
     if form not in ("uchar", "ushort") or image.bands > 4:
         raise InputError(
-            f"{image.bands} channels of {form} samples ({space}) are not supported",
+            f"{name or 'the picture'} has {image.bands} channels of {form} samples ({space}): not supported",
             code="image.samples",
             hint="convert the picture to 8- or 16-bit grey or RGB, with or without alpha",
             bands=int(image.bands),
@@ -252,25 +276,35 @@ def _to_rgb(image: Any, carried: Metadata, notes: list[str]) -> tuple[Any, Metad
     return image, carried, notes
 
 
-def _arrays(image: Any, name: str, orientation: int) -> tuple[Samples, Samples | None]:
+def _arrays(image: Any, data: bytes, name: str, orientation: int) -> tuple[Samples, Samples | None]:
     """Decode: return upright (H, W, 3) pixels and (H, W) alpha or None, both new and contiguous."""
-    vips = libvips()
-    try:
-        memory = image.write_to_memory()
-    except vips.Error as error:
-        raise _damaged(str(image.get("vips-loader")).partition("load")[0], name, error) from error
-    dtype: Any = np.uint16 if image.format == "ushort" else np.uint8
-    stored: Any = np.frombuffer(memory, dtype).reshape(image.height, image.width, image.bands)
-    stored = _turned(stored, orientation)
-    alpha = np.array(stored[..., -1]) if image.bands in (2, 4) else None
-    if image.bands == 3:
+    stored = _turned(_stored(image, data, name), orientation)
+    bands = stored.shape[2]
+    alpha = np.array(stored[..., -1]) if bands in (2, 4) else None
+    if bands == 3:
         return np.ascontiguousarray(stored), alpha
-    pixels: Any = np.empty((*stored.shape[:2], 3), dtype)
-    pixels[:] = stored[..., :3] if image.bands == 4 else stored[..., :1]
+    pixels: Any = np.empty((*stored.shape[:2], 3), stored.dtype)
+    pixels[:] = stored[..., :3] if bands == 4 else stored[..., :1]
     return pixels, alpha
 
 
-def _turned(stored: Samples, orientation: int) -> Samples:
+def _stored(image: Any, data: bytes, name: str) -> Any:
+    """Return the samples as they lie in the file, (H, W, bands)."""
+    try:
+        memory = image.write_to_memory()
+    except libvips().Error as error:
+        container = sniff(data) or ""
+        if container == "heic" and "not been built in" in str(error):
+            try:
+                return heic.pixels(data)
+            except (ValueError, EOFError, RuntimeError, SyntaxError) as damage:
+                raise _damaged(container, name, damage) from damage
+        raise _damaged(container, name, error) from error
+    dtype: Any = np.uint16 if image.format == "ushort" else np.uint8
+    return np.frombuffer(memory, dtype).reshape(image.height, image.width, image.bands)
+
+
+def _turned(stored: Any, orientation: int) -> Any:
     """Return a view of the stored picture, upright (EXIF 2.32, tag 0x0112)."""
     if orientation in (5, 6, 7, 8):
         stored = stored.transpose(1, 0, 2)
@@ -285,13 +319,12 @@ def _lossless(container: str, data: bytes) -> bool:
     if container == "webp":
         return blocks.webp_lossless(data)
     if container == "avif":
-        at = data.find(b"colrnclx", 0, 65536)  # matrix coefficients 0 = RGB stored as it is
-        return at >= 0 and data[at + 12 : at + 14] == b"\0\0"
+        return isobmff.is_lossless(data)
     if container == "tiff":
-        return _compression(container, data) not in (6, 7, 50001)
+        return _tiff_number(container, data, exif.COMPRESSION) not in (6, 7, 50001)
     return container in ("png", "gif")
 
 
-def _compression(container: str, data: bytes) -> int:
+def _tiff_number(container: str, data: bytes, tag: int) -> int:
     first = exif.read(data) if container == "tiff" else None
-    return first.number(exif.COMPRESSION) if first else 0
+    return first.number(tag) if first else 0

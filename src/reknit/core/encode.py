@@ -21,7 +21,7 @@ from reknit.core.image import Metadata, Photo
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
-_MAX_SIDE = {"jpeg": 65_535, "webp": 16_383, "avif": 65_536}
+_MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +129,10 @@ def _encoded(photo: Photo, container: str, quality: int | None) -> Encoded:
     if carried.icc and carried.icc[16:20] == b"GRAY" and not (grey and container in ("jpeg", "png", "tiff")):
         carried = replace(carried, icc=None)
         notes.append("the grey ICC profile does not fit RGB samples and was left out")
-    if not same and carried.text and container != "png":
+    if carried.text and container != "png":
         notes.append(f"{container.upper()} has no place for PNG text entries")
+    if carried.iptc and container not in ("jpeg", "tiff"):
+        notes.append(f"{container.upper()} has no place for an IPTC record")
     image = _image(vips, pixels, alpha, grey=grey, carried=carried)
     if container == "avif":
         for name, blob in (

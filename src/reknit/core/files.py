@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
+import time
 from pathlib import Path
 
 from reknit.core.errors import ExternalError, InputError, NotFound, ReknitError
@@ -37,6 +37,10 @@ def read_bytes(path: Path | str, *, max_bytes: int) -> bytes:
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise _explained(error, path, "read") from error
+    except ValueError as error:  # a name with a zero byte
+        raise NotFound(
+            f"no file can be named {str(path)!r}", code="file.missing", hint="check the path"
+        ) from error
     if len(data) > max_bytes:
         raise too_many_bytes(len(data), max_bytes, str(path))
     return data
@@ -79,31 +83,21 @@ def write_bytes(path: Path | str, data: bytes) -> None:
         except OSError as error:
             raise _explained(error, Path(path), "write") from error
         return
-    temporary = ""
+    # Beside the target, so that renaming does not cross file systems; named by process, so that two do not meet.
+    temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}-{time.monotonic_ns():x}.part")
     try:
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
-        )
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(target)
-        temporary = ""
+        temporary.replace(target)
     except OSError as error:
         raise _explained(error, Path(path), "write") from error
     finally:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _explained(error: OSError, path: Path, doing: str) -> ReknitError:

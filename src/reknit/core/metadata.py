@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reknit.core import exif
+from reknit.core import exif, isobmff
 from reknit.core.image import Metadata
 
 _JPEG_EXIF = b"Exif\0\0"
@@ -65,7 +65,7 @@ def attach(container: str, data: bytes, metadata: Metadata, *, same: bool, opaqu
         blobs[exif.PHOTOSHOP] = dict(metadata.blocks).get("photoshop") if same else None
         return exif.into_tiff(data, metadata.exif, {tag: blob for tag, blob in blobs.items() if blob})
     if container == "avif" and metadata.exif:
-        return _attach_avif(data, metadata.exif)
+        return isobmff.with_exif(data, metadata.exif)
     return data
 
 
@@ -254,8 +254,11 @@ def _read_png(data: bytes) -> Found:
     icc = block = xmp = dpi = None
     text: list[tuple[str, str]] = []
     blocks: list[tuple[str, bytes]] = []
+    notes: tuple[str, ...] = ()
     for name, body in _png_chunks(data):
-        if name == b"iCCP":
+        if name == b"acTL":
+            notes = ("the first frame of the animation is used",)
+        elif name == b"iCCP":
             icc = _inflate(body[body.find(b"\0") + 2 :])
         elif name == b"eXIf":
             block = body
@@ -269,7 +272,7 @@ def _read_png(data: bytes) -> Found:
             elif name.endswith(b"Xt"):
                 key, value = _png_text(name, body)
                 text.append((key, value.decode("latin-1" if name != b"iTXt" else "utf-8", "replace")))
-    return _found(icc=icc, block=block, xmp=xmp, text=tuple(text), dpi=dpi, blocks=tuple(blocks))
+    return _found(icc=icc, block=block, xmp=xmp, text=tuple(text), dpi=dpi, blocks=tuple(blocks), notes=notes)
 
 
 def _png_text(name: bytes, body: bytes) -> tuple[str, bytes]:
@@ -344,8 +347,10 @@ def _read_webp(data: bytes) -> Found:
 
 def webp_lossless(data: bytes) -> bool:
     """Return whether the (first) picture of a WebP file is stored without loss."""
-    names = [name for name, _ in _webp_chunks(data)]
-    return b"VP8L" in names
+    for name, body in _webp_chunks(data):
+        if name in (b"VP8 ", b"VP8L", b"ANMF"):
+            return name == b"VP8L" or body[16:20] == b"VP8L"
+    return False
 
 
 def _attach_webp(data: bytes, metadata: Metadata, *, opaque: bool) -> bytes:
@@ -388,70 +393,3 @@ def _read_tiff(data: bytes) -> Found:
         else (),
     )
     return Found(metadata=found.metadata, orientation=exif.orientation(data))
-
-
-# ---- AVIF
-
-
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    while at + 8 <= end:
-        size, name = struct.unpack_from(">I4s", data, at)
-        if size < 8 or at + size > end:
-            return
-        yield name, at + 8, at + size
-        at += size
-
-
-def _attach_avif(data: bytes, block: bytes) -> bytes:
-    """Return the file with its EXIF item's content replaced by ``block``, byte for byte.
-
-    The encoder rewrites EXIF tag by tag, so the original block is appended in a box of its own and the item's
-    location (ISO/IEC 14496-12, ItemLocationBox) pointed at it. Files laid out otherwise stay as they are.
-    """
-    places = {name: (start, end) for name, start, end in _boxes(data, 0, len(data))}
-    if b"meta" not in places:
-        return data
-    start, end = places[b"meta"]
-    inner = {name: (a, b) for name, a, b in _boxes(data, start + 4, end)}
-    if b"iinf" not in inner or b"iloc" not in inner:
-        return data
-    at, stop = inner[b"iinf"]
-    at += 6 if data[at] == 0 else 8
-    item = next(
-        (
-            struct.unpack_from(">H", data, a + 4)[0]
-            for name, a, _ in _boxes(data, at, stop)
-            if name == b"infe" and data[a] == 2 and data[a + 8 : a + 12] == b"Exif"
-        ),
-        None,
-    )
-    found = None if item is None else _avif_extent(data, *inner[b"iloc"], item)
-    if found is None:
-        return data
-    extent, base = found
-    content = struct.pack(">I", 6) + _JPEG_EXIF + block
-    where = struct.pack(">II", len(data) + 8 - base, len(content))
-    box = struct.pack(">I4s", len(content) + 8, b"mdat") + content
-    return data[:extent] + where + data[extent + 8 :] + box
-
-
-def _avif_extent(data: bytes, at: int, end: int, item: int) -> tuple[int, int] | None:
-    """Return where the 32-bit offset and length of an item's only extent lie, and what the offset adds to."""
-    version, sizes = data[at], struct.unpack_from(">H", data, at + 4)[0]
-    base_bytes = sizes >> 4 & 15
-    if version > 1 or sizes >> 8 != 0x44 or base_bytes not in (0, 4) or sizes & 15:
-        return None
-    count = struct.unpack_from(">H", data, at + 6)[0]
-    at += 8
-    for _ in range(count):
-        at += 4 if version == 0 else 6
-        if at + base_bytes + 2 > end:
-            return None
-        number = struct.unpack_from(">H", data, at - (4 if version == 0 else 6))[0]
-        base = int.from_bytes(data[at : at + base_bytes], "big")
-        extents = struct.unpack_from(">H", data, at + base_bytes)[0]
-        at += base_bytes + 2
-        if number == item:
-            return (at, base) if extents == 1 and at + 8 <= end else None
-        at += 8 * extents
-    return None
