@@ -9,6 +9,7 @@ with the original. Nothing here knows which engine made a fill; matching its col
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from reknit.core.geometry import Box, Size
 from reknit.core.mask import Mask, falloff
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
+Weights = NDArray[np.float32] | NDArray[np.bool_]
 _UNTOUCHED = 255  # in `Canvas.kept`
 _REACH_PX = 64  # how far from the mask a touched pixel's distance is measured
 
@@ -86,17 +88,14 @@ class Canvas:
 
     def crop(self, box: Box) -> Samples:
         """Return a read-only, C-contiguous copy of ``box``; alpha, if there is any, is its last channel."""
-        crop = self.pixels[box.slices]
-        if self.alpha is None:
-            crop = crop.copy()
-        else:
-            crop = np.concatenate((crop, self.alpha[box.slices][..., None]), axis=2)
+        planes: list[NDArray[Any]] = [self.pixels[box.slices]]
+        if self.alpha is not None:
+            planes.append(self.alpha[box.slices][..., None])
+        crop = np.concatenate(planes, axis=2)
         crop.flags.writeable = False
         return crop
 
-    def paste(
-        self, box: Box, filled: Samples | NDArray[np.float32], weight: NDArray[np.float32] | NDArray[np.bool_]
-    ) -> None:
+    def paste(self, box: Box, filled: Samples | NDArray[np.float32], weight: Weights) -> None:
         """Blend ``filled`` into ``box``.
 
         Parameters
@@ -119,10 +118,7 @@ class Canvas:
         if self.alpha is not None and filled.shape[2] > channels:
             _blend(self.alpha[inner][..., None], filled[..., channels:], weight)
         kept = self.kept[inner]
-        if weight.dtype == np.bool_:
-            kept[weight] = 0
-            return
-        left = np.ceil(kept * (1 - weight.astype(np.float64)))
+        left = np.ceil(kept * (1 - weight.astype(np.float32)))
         kept[...] = np.where(weight > 0, np.minimum(left, _UNTOUCHED - 1), kept)
 
     def proof(self, mask: Mask, *, threads: int = 1) -> Proof:
@@ -202,8 +198,11 @@ def verify(
 def _differing(before: Samples, after: Samples, kept: NDArray[np.uint8], threads: int) -> int:
     if before.shape != after.shape or before.dtype != after.dtype or before.shape[:2] != kept.shape:
         raise ValueError(f"{before.shape} {before.dtype} and {after.shape} {after.dtype} do not match")
-    flat = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in (before, after, kept)]
-    return _native.differences_where_kept(*flat, threads)
+    return _native.differences_where_kept(_bytes(before), _bytes(after), _bytes(kept), threads)
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def _ring_px(touched: NDArray[np.bool_], fill: NDArray[np.bool_]) -> float:
@@ -223,11 +222,12 @@ def _ring_px(touched: NDArray[np.bool_], fill: NDArray[np.bool_]) -> float:
 def _blend(
     canvas: Samples,
     filled: Samples | NDArray[np.float32],
-    weight: NDArray[np.float32] | NDArray[np.bool_],
+    weight: Weights,
 ) -> None:
     """Blend in strips, so that float temporaries stay small; copy where there is nothing to blend."""
     if weight.dtype == np.bool_ and filled.dtype == canvas.dtype:
-        canvas[weight] = filled[weight]
+        hole = weight.astype(np.bool_, copy=False)
+        canvas[hole] = filled[hole]
         return
     top = np.iinfo(canvas.dtype).max
     step = max(1, (1 << 18) // canvas.shape[1])

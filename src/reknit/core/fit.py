@@ -114,8 +114,8 @@ def resampled(pixels: NDArray[_T], size: Size) -> NDArray[_T]:
         strip = pixels[first : last + 1].astype(np.float32)
         tall = _combined(strip, rows[here] - first, row_weights[here], 0)
         values = _combined(tall, columns, column_weights, 1)
-        if out.dtype != np.float32:
-            np.clip(np.rint(values), 0, np.iinfo(out.dtype).max, out=values)
+        if out.dtype.kind == "u":
+            np.clip(np.rint(values), 0, 256**out.itemsize - 1, out=values)
         out[here] = values
     return out
 
@@ -146,6 +146,7 @@ def _taps(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         edges = np.arange(new + 1, dtype=np.float64)[:, None] * (old / new)
         weight = np.minimum(index + 1, edges[1:]) - np.maximum(index, edges[:-1])
         weight = np.maximum(weight, 0)
+        weight *= 1 + _tilt(index.astype(np.float64) + 0.5, weight, (edges[1:] + edges[:-1]) / 2)
     else:
         centre = (np.arange(new) + 0.5) * (old / new) - 0.5
         base = np.floor(centre).astype(np.int64)
@@ -155,6 +156,20 @@ def _taps(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         weight = np.where(d <= 1, near, np.where(d < 2, far, 0.0))
     weight = weight / weight.sum(axis=1, keepdims=True)
     return np.clip(index, 0, old - 1), weight.astype(np.float32)
+
+
+def _tilt(
+    place: NDArray[np.float64], weight: NDArray[np.float64], centre: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the relative change of weights that brings their centres of mass to ``centre``.
+
+    Pixels are averaged as if each had one colour, which moves a ramp by up to an eighth of a pixel.
+    """
+    total = weight.sum(axis=1, keepdims=True)
+    middle = (weight * place).sum(axis=1, keepdims=True) / total
+    spread = (weight * (place - middle) ** 2).sum(axis=1, keepdims=True) / total
+    slope = np.divide(centre - middle, spread, out=np.zeros_like(spread), where=spread > 1e-9)
+    return slope * (place - middle)
 
 
 def _combined(

@@ -316,7 +316,7 @@ def _filled(size: Size, polygons: Sequence[Sequence[tuple[float, float]]]) -> Bo
             first, end = (min(max(ceil(y - 0.5), 0), size.height) for y in (ay, by))
             if first >= end:
                 continue
-            rows = np.arange(first, end)
+            rows = np.arange(first, end, dtype=np.int64)
             x = ax + (rows + 0.5 - ay) * ((bx - ax) / (by - ay))
             columns = np.clip(np.ceil(x - 0.5), 0, size.width).astype(np.int64)
             toggles[rows, columns] ^= True

@@ -19,8 +19,9 @@ Samples = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.float32]
 _SOLVE_PX = 192  # longer side of the grid on which the membrane is solved
 _SWEEPS = 24
+_STRIP_ROWS = 64
 _GRAIN_RING_PX = 48
-_FEWEST_BLOCKS = 6
+_FEWEST_BLOCKS, _MOST_BLOCKS = 6, 2048
 _BLOCK_PX = 8  # grain is measured in blocks of this side
 _GRAIN_MOST = 0.05  # of the range of samples: more than this is texture, not grain
 
@@ -75,14 +76,14 @@ def match_rim(
     return result
 
 
-def membrane(values: Floats, known: NDArray[np.bool_]) -> Floats:
+def membrane(values: Floats, known: NDArray[np.bool_], *, grain_px: float = 3) -> Floats:
     """Return a smooth function (H, W, C): near ``values`` where ``known``, harmonic elsewhere.
 
-    ``values`` are averaged over some pixels first, so it carries their level, not their texture. The cost is
-    one pass over the crop; the equation is solved on a grid of at most 192 px a side.
+    ``values`` are averaged over some ``grain_px`` pixels first, so it carries their level, not their texture.
+    The cost is one pass over the crop; the equation is solved on a grid of at most 192 px a side.
     """
     size = Size.of(known.shape)
-    scale = min(1.0, _SOLVE_PX / max(size.width, size.height))
+    scale = min(1.0, 1 / grain_px, _SOLVE_PX / max(size.width, size.height))
     grid = Size(width=max(1, round(size.width * scale)), height=max(1, round(size.height * scale)))
     share = known.astype(np.float32)[..., None]
     weight = _smoothed(resampled(share, grid))
@@ -94,7 +95,7 @@ def membrane(values: Floats, known: NDArray[np.bool_]) -> Floats:
 def _solved(total: Floats, weight: Floats) -> Floats:
     """Return total / weight where weight > 0, the harmonic function between; halved grids are solved first."""
     known = weight > 0
-    value = total / np.where(known, weight, np.float32(1))
+    value = np.divide(total, weight, out=np.zeros_like(total), where=known)
     height, width = weight.shape[:2]
     if bool(known.all()):
         return value
@@ -117,8 +118,8 @@ def _smoothed(field: Floats) -> Floats:
         margins = [(0, 0)] * 3
         margins[axis] = (2, 2)
         p = np.moveaxis(np.pad(field, margins), axis, 0)
-        blurred = (p[:-4] + p[4:] + 4 * (p[1:-3] + p[3:-1]) + 6 * p[2:-2]) / np.float32(16)
-        field = np.moveaxis(blurred, 0, axis)
+        blurred = (p[:-4] + p[4:] + 4 * (p[1:-3] + p[3:-1]) + 6 * p[2:-2]) / 16
+        field = np.moveaxis(blurred.astype(np.float32, copy=False), 0, axis)
     return np.ascontiguousarray(field)
 
 
@@ -130,7 +131,7 @@ def _add_grain(
     rng: np.random.Generator,
 ) -> None:
     """Add to ``result`` in ``hole`` the noise that it lacks of the original's ``around`` it."""
-    there = grain_covariance(original.astype(np.float32), around)
+    there = grain_covariance(original, around)
     here = grain_covariance(result, hole)
     if there is None or here is None:
         return
@@ -138,11 +139,15 @@ def _add_grain(
     most = _GRAIN_MOST * float(np.iinfo(original.dtype).max)
     deviation = np.minimum(np.sqrt(np.maximum(power, 0)), most)
     mix = (axes * deviation).astype(np.float32)
-    noise = rng.standard_normal((int(np.count_nonzero(hole)), len(mix)), dtype=np.float32)
-    result[hole] += noise @ mix.T
+    if not mix.any():
+        return
+    for y in range(0, len(hole), _STRIP_ROWS):
+        strip = hole[y : y + _STRIP_ROWS]
+        noise = rng.standard_normal((int(np.count_nonzero(strip)), len(mix)), dtype=np.float32)
+        result[y : y + _STRIP_ROWS][strip] += noise @ mix.T
 
 
-def grain_covariance(pixels: Floats, where: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+def grain_covariance(pixels: Samples | Floats, where: NDArray[np.bool_]) -> NDArray[np.float64] | None:
     """Return the covariance (C, C) of the noise in ``pixels``, or None if ``where`` has too few blocks.
 
     Measured on second differences in both directions, which neither shading nor straight edges reach
@@ -150,16 +155,21 @@ def grain_covariance(pixels: Floats, where: NDArray[np.bool_]) -> NDArray[np.flo
     """
     if min(where.shape) < _BLOCK_PX + 2:
         return None
-    rows = pixels[:-2] - 2 * pixels[1:-1] + pixels[2:]
-    residue = (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / np.float32(6)
-    inside = _native.distance_transform(~where)[1:-1, 1:-1] > 1.5
-    height, width = (n // _BLOCK_PX * _BLOCK_PX for n in inside.shape)
-    blocks = (height // _BLOCK_PX, _BLOCK_PX, width // _BLOCK_PX, _BLOCK_PX)
-    full = inside[:height, :width].reshape(blocks).all(axis=(1, 3))
-    if np.count_nonzero(full) < _FEWEST_BLOCKS:
+    # Blocks start at 1, so that each has a margin of one pixel.
+    rows, columns = ((n - 2) // _BLOCK_PX for n in where.shape)
+    inner = where[1 : 1 + rows * _BLOCK_PX, 1 : 1 + columns * _BLOCK_PX]
+    full = inner.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX).all(axis=(1, 3))
+    corners = np.argwhere(full) * _BLOCK_PX
+    corners = corners[:: 1 + len(corners) // _MOST_BLOCKS]
+    side = np.arange(_BLOCK_PX + 2)
+    y, x = corners[:, :1, None] + side[:, None], corners[:, 1:, None] + side
+    whole = where[y, x].all(axis=(1, 2))
+    if np.count_nonzero(whole) < _FEWEST_BLOCKS:
         return None
-    tiles = residue[:height, :width].reshape(*blocks, -1).transpose(0, 2, 1, 3, 4)[full]
-    tiles = tiles.reshape(len(tiles), -1, pixels.shape[2]).astype(np.float64)
+    tiles = pixels[y[whole], x[whole]].astype(np.float64)
+    tiles = tiles[:, :-2] - 2 * tiles[:, 1:-1] + tiles[:, 2:]
+    tiles = (tiles[:, :, :-2] - 2 * tiles[:, :, 1:-1] + tiles[:, :, 2:]) / 6
+    tiles = tiles.reshape(len(tiles), -1, pixels.shape[2])
     energy = (tiles**2).mean(axis=(1, 2))
     low, high = np.quantile(energy, (0.05, 0.35))
     calm = tiles[(energy >= low) & (energy <= high)].reshape(-1, pixels.shape[2])
