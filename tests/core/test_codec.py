@@ -1,6 +1,8 @@
 """Decode and encode: pixels come back exactly, files say what had to change, damage is an error."""
 
+import base64
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from reknit.core import codec
-from reknit.core.errors import InputError
+from reknit.core.errors import InputError, Unavailable
 from reknit.core.image import Origin, Photo
 
 LOSSLESS = {("png", 8), ("png", 16), ("tiff", 8), ("tiff", 16), ("webp", 8), ("avif", 8)}
@@ -178,3 +180,47 @@ def test_grey_profile_stays_on_grey_and_leaves_colour():
 def test_srgb_profile_helper_is_a_profile():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert codec.decode(saved(Image.new("RGB", (4, 4)), "JPEG", icc_profile=profile)).metadata.icc == profile
+
+
+# 96×64 px, red = 2.6 x, green = 4 y, blue = 128: made for this test (no encoder is light enough to make it here).
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
+    "ACJpbG9jAAAAAERAAAEAAQAAAAABegABAAAAAAAAAtQAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRt"
+    "AAAAAAABAAAA1mlwcnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMA"
+    "AAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoDCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xy"
+    "bmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABgAAAAQAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAAtxt"
+    "ZGF0AAAC0CgBrwY46gXAEihxE+XizpE55///6GQkf2pL1PDbyWYCco8Tu4nZYTCcv3ktJsM3/SuZOd95b/4J9v8G9wC05Tgbd2Rs"
+    "rt/c5FJQ8iHqutXMJsFAyvN2tyrmoyv6mwG5nyHIZfdhW8YmveUvkEAcV99ak/tqobAs2r0M085P2Cg5d9+Nf/DZNZlUoSqNIFvU"
+    "TNguYLBfp9SYUMeFiMF/E6ipVW3ZLirzHY84O74Fp2JZSXgtAsrhxpCTBik8Afl3AzZwIlA8/9K0sLGa9IcEYK9VqyDztsdeR3og"
+    "GXkAVtFap0GDPr4RZ728WzKnzwnt/pHzZH2Kn1YHqLUY9Fb2RZ+aZy1XEYBw2OI6Fhz6GpzIGZ/YdLuuXhRpQ3eT/PNAC5RGX4xb"
+    "kZxX4uRvgfmzUxJ4ojf7uukoq8lrWOUoSF9MhrL3QVn/gTtriljr+3mFVfSS+vePCjYm0aw5D0vACIaVpfiA/1D/QYyJRPKkMLtX"
+    "kpUtGClPASvqZrb9xFlbHbtbKPu9cea73NckZ3S6c9tXc1aG+Yr5qq1T7ZnRS7o0SLE+r32U951vhljqQGi/VxPtief/If7t/z0/"
+    "2Ciccv7DcIjz33i7F6W3e6dXiGoG0Ef9HnFL3diIUWmK13SR/BDYU+mRv8Z/1A/9AKQEZthLh1Nj0mUClXLokeL/8ZvDmC9NlzzB"
+    "GDFsOqD4uvPUiqjXfpYWSJRvTO/rwj67w3y4Jsb4DtGI5vvZDHN+6jH4f2Om26wXIg7TzqHMUZHb7Eo11Q06xy6qP3NiSBCqd8kT"
+    "dMVBSj2/DrOWlz3UqfWF50lop3dxpA0ESOzLOj/tM+ghiHqIqyEimJRhtNKKH1TR0WqHH5Ij1Lv5oUH9Y8LNd4fi4cOx9S/AvZ19"
+    "Dn3ob5GZ9SHIEtdVVEkpzJSZiowkJM2/Zz4+WGZbCqw/JcLz24SGct4Tvz9K/j/6h/0F/g=="
+)
+
+
+def test_heic_is_read():
+    photo = codec.decode(HEIC, name="photo.heic")
+    assert photo.origin.container == "heic" and not photo.origin.lossless
+    y, x = np.mgrid[:64, :96]
+    truth = np.stack([x * 2.6, y * 4, np.full(x.shape, 128)], -1)
+    assert np.abs(photo.pixels - truth).mean() < 4
+    assert codec.encode(photo).container == "png"
+
+
+def test_heic_without_its_decoder_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    try:
+        codec.decode(HEIC)
+    except Unavailable as error:  # a libvips with an HEVC decoder needs none
+        assert error.code == "codec.heic" and "reknit[heic]" in error.hint
+
+
+def test_cut_heic_is_an_error():
+    for cut in range(20, len(HEIC), 37):
+        with pytest.raises(InputError) as caught:
+            codec.decode(HEIC[:cut])
+        assert caught.value.code == "image.damaged"

@@ -72,18 +72,22 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     ExternalError
         ``file.unwritable``
     """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise InputError(
-            f"{path} is a folder", code="file.directory", hint="name a file in it", path=str(path)
-        )
-    if target.exists() and not target.is_file():  # a pipe or /dev/stdout cannot be replaced, only written to
-        try:
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():  # a pipe cannot be replaced, only written to
             target.write_bytes(data)
-        except OSError as error:
-            raise _explained(error, Path(path), "write") from error
-        return
-    # Beside the target, so that renaming does not cross file systems; named by process, so that two do not meet.
+            return
+        _replace(target, data)
+    except OSError as error:
+        raise _explained(error, Path(path), "write") from error
+    except ValueError as error:  # a name with a zero byte
+        raise NotFound(
+            f"no file can be named {str(path)!r}", code="file.missing", hint="check the path"
+        ) from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    # Beside the target, so that renaming does not cross file systems; named so that no two writers meet.
     temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}-{time.monotonic_ns():x}.part")
     try:
         with temporary.open("xb") as file:
@@ -93,8 +97,6 @@ def write_bytes(path: Path | str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except OSError as error:
-        raise _explained(error, Path(path), "write") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -113,7 +115,7 @@ def _explained(error: OSError, path: Path, doing: str) -> ReknitError:
         return NotFound(f"{path} does not exist", code="file.missing", hint="check the path", **facts)
     if error.errno == errno.EISDIR:
         return InputError(
-            f"{path} is a folder, not a picture", code="file.directory", hint="name a file in it", **facts
+            f"{path} is a folder, not a file", code="file.directory", hint="name a file in it", **facts
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return ExternalError(

@@ -270,8 +270,7 @@ def _read_png(data: bytes) -> Found:
                 x, y = struct.unpack_from(">II", body)
                 dpi = (x * 0.0254, y * 0.0254) if x and y else None
             elif name.endswith(b"Xt"):
-                key, value = _png_text(name, body)
-                text.append((key, value.decode("latin-1" if name != b"iTXt" else "utf-8", "replace")))
+                text.append(_png_entry(name.decode("ascii"), body))
     return _found(icc=icc, block=block, xmp=xmp, text=tuple(text), dpi=dpi, blocks=tuple(blocks), notes=notes)
 
 
@@ -286,16 +285,21 @@ def _png_text(name: bytes, body: bytes) -> tuple[str, bytes]:
     return key.decode("latin-1"), rest
 
 
+def _png_entry(name: str, body: bytes) -> tuple[str, str]:
+    key, value = _png_text(name.encode("ascii"), body)
+    return key, value.decode("utf-8" if name == "iTXt" else "latin-1", "replace")
+
+
 def _attach_png(data: bytes, metadata: Metadata, *, same: bool) -> bytes:
     own = list(metadata.blocks) if same else []
-    if not same:
-        if metadata.dpi:
-            x, y = (max(1, round(side / 0.0254)) for side in metadata.dpi)
-            own.append(("pHYs", struct.pack(">IIB", x, y, 1)))
-        own.extend(
-            ("iTXt", key.encode("latin-1", "replace") + b"\0\0\0\0\0" + value.encode())
-            for key, value in metadata.text
-        )
+    told_dpi = same and (metadata.dpi == _exif_dpi(metadata.exif) or any(name == "pHYs" for name, _ in own))
+    if metadata.dpi and not told_dpi:
+        x, y = (max(1, round(side / 0.0254)) for side in metadata.dpi)
+        own.append(("pHYs", struct.pack(">IIB", x, y, 1)))
+    told = {_png_entry(name, body) for name, body in own if name.endswith("Xt")}
+    for key, value in metadata.text:
+        if (key, value) not in told:
+            own.append(("iTXt", key[:79].encode("latin-1", "replace") + b"\0\0\0\0\0" + value.encode()))
     added = [_png_chunk(name.encode("ascii"), body) for name, body in own if name in _PNG_COLOUR]
     if metadata.icc:
         added.append(_png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
