@@ -1,7 +1,8 @@
 """Fill a photo: plan → regions → engine → composite → proof.
 
-This is the one use case that every door leads to. It owns the working copy of the photo; engines see crops
-and the compositor writes back. It knows no file, no terminal and no HTTP.
+This is the one use case that every door leads to. It owns the working copy of the photo; engines see pieces
+of it (`pipeline.piece`) in threads of their own (`pipeline.crew`), and only this thread writes back. It knows
+no file, no terminal and no HTTP.
 """
 
 from __future__ import annotations
@@ -9,31 +10,31 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reknit.core.composite import Canvas, Proof, rim
+from reknit.core.composite import Canvas, Proof
 from reknit.core.errors import EngineFailed
-from reknit.core.fit import Fit
-from reknit.core.fit import fit as size_fit
-from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo
-from reknit.core.match import match_rim
-from reknit.core.progress import CancelToken, Part, Report, Reporter
+from reknit.core.progress import Part, Report, Reporter
 from reknit.core.region import Region
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
-from reknit.engines.base import Crop, Hole, Samples, Session
+from reknit.engines.base import Engine, Session
+from reknit.pipeline.crew import run_all
+from reknit.pipeline.piece import Call, Patch, Piece, cut, filled, has_equal_channels
 from reknit.pipeline.plan import Work, plan_fill
 
 SMALL_CROP_PX = 300_000
 """Crops up to this size run side by side, one thread each; larger ones run one by one with all threads."""
+
+BATCH_PX = 8_000_000
+"""Crops are cut, filled and pasted in batches of at most about this many pixels, to bound memory."""
+
+_CALL_PX = 2_000  # what a call costs, in pixels to fill; for the progress bar only
 
 
 def fill(request: FillRequest, *, threads: int = 1, report: Report | None = None) -> FillResult:
@@ -58,11 +59,12 @@ def fill(request: FillRequest, *, threads: int = 1, report: Report | None = None
     with clock.stage("plan"):
         work = plan_fill(request, threads=threads)
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
+    sessions = _Sessions(work.engine)
     photos: list[Photo] = []
     proofs: list[Proof] = []
     for i in range(request.count):
         part = Part(report, i / request.count, (i + 1) / request.count)
-        photo, proof = _fill_once(request, work, (seed + i) % 2**32, threads, part, clock)
+        photo, proof = _fill_once(request, work, (seed + i) % 2**32, sessions, part, clock)
         photos.append(photo)
         proofs.append(proof)
     notes = (*request.photo.notes, *work.plan.reasons)
@@ -97,44 +99,56 @@ class _Clock:
         return {**self._stages, "total": time.perf_counter() - self._start}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """One variation: what every region needs."""
+class _Sessions:
+    """The sessions of one engine, loaded when first needed and used again."""
 
-    request: FillRequest
-    work: Work
-    seed: int
-    threads: int
-    canvas: Canvas
-    unknown: Hole
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loaded: dict[int, list[Session]] = {}
+
+    def get(self, count: int, *, threads: int) -> list[Session]:
+        """Return ``count`` sessions of ``threads`` threads each."""
+        loaded = self._loaded.setdefault(threads, [])
+        while len(loaded) < count:
+            loaded.append(self._engine.load(threads=threads))
+        return loaded[:count]
 
 
 def _fill_once(
-    request: FillRequest, work: Work, seed: int, threads: int, report: Report, clock: _Clock
+    request: FillRequest, work: Work, seed: int, sessions: _Sessions, report: Report, clock: _Clock
 ) -> tuple[Photo, Proof]:
+    photo, spec, threads = request.photo, work.engine.spec, work.plan.threads
+    report.step("fill", 0.0)
     with clock.stage("prepare"):
-        photo = request.photo
-        run = _Run(
-            request=request,
-            work=work,
-            seed=seed,
-            threads=threads,
-            canvas=Canvas(photo.pixels, photo.alpha),
-            unknown=work.hole.copy(),
+        canvas = Canvas(photo.pixels, photo.alpha)
+        call = Call(
+            spec=spec, params=work.params, seed=seed, feather_px=work.plan.feather_px, grey=_is_grey(photo)
         )
+
+    def fill_one(session: Session, piece: Piece, line: Report) -> Patch:
+        return filled(session, piece, call, line)
+
     total, done = sum(region.hole_box.area for region in work.regions), 0
-    for batch, workers in _batches(work.regions, threads):
+    for batch in _batches(work.regions):
         share = sum(region.hole_box.area for region in batch)
-        part = Part(report, done / total, (done + share) / total)
+        part = Part(report, 0.98 * done / total, 0.98 * (done + share) / total)
         done += share
+        with clock.stage("cut"):
+            pieces = [cut(canvas, region, work.hole, request.source) for region in batch]
         with clock.stage("engine"):
-            crops = [_crop(run, region) for region in batch]
-            fills = _engine_fills(run, crops, workers, part)
+            workers = (
+                sessions.get(1, threads=threads)
+                if len(batch) == 1
+                else sessions.get(min(threads, len(batch)), threads=1)
+            )
+            weights = [_CALL_PX + int(np.count_nonzero(piece.crop.target)) for piece in pieces]
+            patches = run_all(fill_one, pieces, workers=workers, weights=weights, report=part)
         with clock.stage("composite"):
-            for region, crop, filled in zip(batch, crops, fills, strict=True):
-                _composite(run, region, crop, filled)
+            for patch in patches:
+                canvas.paste(patch.box, patch.values, patch.weight)
+                part.step("composite", 1.0)
     with clock.stage("check"):
-        proof = run.canvas.proof(request.mask, threads=threads)
+        proof = canvas.proof(request.mask, threads=threads)
     if not proof.outside_equal:
         raise EngineFailed(
             f"{proof.differing_px} pixels outside the hole changed",
@@ -143,132 +157,36 @@ def _fill_once(
             engine=work.plan.engine,
         )
     report.step("done", 1.0)
-    return photo.with_pixels(run.canvas.pixels, run.canvas.alpha), proof
+    return photo.with_pixels(canvas.pixels, canvas.alpha), proof
 
 
-def _batches(regions: Sequence[Region], threads: int) -> Iterator[tuple[list[Region], int]]:
-    """Yield regions that may be filled at once, and how many workers to use.
+def _is_grey(photo: Photo) -> bool:
+    if photo.origin is not None:
+        return photo.origin.grey
+    few = photo.pixels[:: max(1, photo.size.height // 16)]
+    return has_equal_channels(few) and has_equal_channels(photo.pixels)
 
-    Small crops of one wave run side by side; a large one runs alone, with every thread inside its engine.
+
+def _batches(regions: Sequence[Region]) -> Iterator[list[Region]]:
+    """Yield regions that may be filled at once, whatever the number of threads.
+
+    Small crops of one wave go side by side; a large one goes alone, with every thread inside its engine.
     """
     for _, wave in groupby(regions, key=lambda region: region.wave):
         small: list[Region] = []
+        held = 0
         for region in wave:
-            if region.context_box.area > SMALL_CROP_PX:
-                yield [region], 1
-            else:
-                small.append(region)
+            area = region.context_box.area
+            if area > SMALL_CROP_PX:
+                yield [region]
+                continue
+            if held + area > BATCH_PX:
+                yield small
+                small, held = [], 0
+            small.append(region)
+            held += area
         if small:
-            yield small, min(threads, len(small))
-
-
-def _crop(run: _Run, region: Region) -> Crop:
-    """Cut what the engine needs for ``region`` out of the canvas."""
-    box = region.context_box
-    hole = run.unknown[box.slices].copy()
-    target = np.zeros_like(hole)
-    inner = region.hole_box.inside(box).slices
-    target[inner] = hole[inner]
-    source = ~hole
-    if run.request.source is not None:
-        source &= run.request.source.fill[box.slices]
-    pixels = run.canvas.crop(box)
-    for array in (hole, target, source):
-        array.flags.writeable = False
-    return Crop(pixels=pixels, hole=hole, target=target, source=source)
-
-
-def _engine_fills(run: _Run, crops: Sequence[Crop], workers: int, report: Report) -> list[Samples]:
-    """Run the engine on every crop, ``workers`` at a time, and return the filled crops in order."""
-    engine = run.work.engine
-    if workers == 1:
-        session = engine.load(threads=run.threads if len(crops) == 1 else 1)
-        parts = (Part(report, i / len(crops), (i + 1) / len(crops)) for i in range(len(crops)))
-        return [_one(run, session, crop, part) for crop, part in zip(crops, parts, strict=True)]
-    # Sessions serve one thread at a time; progress is told from this thread only, between crops.
-    sessions = [engine.load(threads=1) for _ in range(workers)]
-    stop = CancelToken()
-    quiet = Reporter(None, stop)
-
-    def fill_share(worker: int) -> list[Samples]:
-        return [_one(run, sessions[worker], crop, quiet) for crop in crops[worker::workers]]
-
-    with ThreadPoolExecutor(workers - 1, thread_name_prefix="reknit-fill") as pool:
-        others = [pool.submit(fill_share, worker) for worker in range(1, workers)]
-        try:
-            mine: list[Samples] = []
-            for i, crop in enumerate(crops[0::workers]):
-                report.step("fill", i * workers / len(crops))
-                mine.append(_one(run, sessions[0], crop, Part(report, i * workers / len(crops), 1.0)))
-            shares = [mine, *(other.result() for other in others)]
-        except BaseException:
-            stop.cancel()
-            raise
-    return [shares[i % workers][i // workers] for i in range(len(crops))]
-
-
-def _one(run: _Run, session: Session, crop: Crop, report: Report) -> Samples:
-    """Run a session on one crop, at the engine's size and depth, and hold it to its contract."""
-    spec, params = run.work.engine.spec, run.work.params
-    fitted = size_fit(Size.of(crop.pixels.shape), spec.size_rule)
-    given = _as_engine_wants(crop, fitted, native_depth=spec.native_depth)
-    filled = session.run(given, params, run.seed, report)
-    if filled.shape != given.pixels.shape or filled.dtype != given.pixels.dtype:
-        raise EngineFailed(
-            f"engine {spec.name} returned {filled.shape} {filled.dtype} for a crop of "
-            f"{given.pixels.shape} {given.pixels.dtype}",
-            code="engine.contract",
-            hint="this is a bug in the engine",
-            engine=spec.name,
-        )
-    filled = fitted.undo(filled)
-    if filled.dtype == np.uint8 and crop.pixels.dtype == np.uint16:
-        return filled.astype(np.uint16) * np.uint16(257)
-    return filled
-
-
-def _as_engine_wants(crop: Crop, fitted: Fit, *, native_depth: bool) -> Crop:
-    if native_depth and fitted.working == fitted.size:
-        return crop
-    pixels = crop.pixels
-    if not native_depth:
-        pixels = np.ascontiguousarray(pixels[..., :3])
-        if pixels.dtype == np.uint16:
-            pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    hole = fitted.apply_hole(crop.hole)
-    return Crop(
-        pixels=fitted.apply(pixels),
-        hole=hole,
-        target=fitted.apply_hole(crop.target),
-        source=~fitted.apply_hole(~crop.source) & ~hole,
-    )
-
-
-def _composite(run: _Run, region: Region, crop: Crop, filled: Samples) -> None:
-    """Blend a filled crop in, and mark its hole as known."""
-    box, spec = region.context_box, run.work.engine.spec
-    weight = _weight(run, box, crop)
-    values: Samples | NDArray[np.float32] = filled
-    if spec.match_rim:
-        original = crop.pixels[..., :3]
-        rng = np.random.default_rng((run.seed, box.x0, box.y0))
-        values = match_rim(filled, original, crop.target, unknown=crop.hole, rng=rng)
-    if run.canvas.alpha is not None and values.shape[2] == 3:
-        # The engine knows no alpha: what it made is opaque.
-        opaque = np.iinfo(crop.pixels.dtype).max
-        alpha = np.where(crop.target, opaque, crop.pixels[..., 3])
-        values = np.dstack((values, alpha.astype(values.dtype)))
-    run.canvas.paste(box, values, weight)
-    run.unknown[region.hole_box.slices] = False
-
-
-def _weight(run: _Run, box: Box, crop: Crop) -> NDArray[np.float32] | NDArray[np.bool_]:
-    """Return the share of the fill in each pixel: this region's part of the hole, and the ring around it."""
-    feather_px = run.work.plan.feather_px
-    if feather_px == 0:
-        return crop.target
-    mine = rim(crop.target, grow_px=0, feather_px=feather_px).weight
-    return np.where(crop.target | ~run.work.hole[box.slices], mine, np.float32(0))
+            yield small
 
 
 def _worst(proofs: Sequence[Proof]) -> Proof:

@@ -7,7 +7,8 @@ A pure function of the request and the machine's thread count; it loads no engin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,8 @@ THIN_PX = 5.0
 """Holes nowhere thicker than this are damage rather than objects: `auto` then picks a PDE engine."""
 
 _AS_MUCH_AS_ALLOWED = 1e6
+_CALL_PX = 4096  # what a call costs, in pixels of crop, for engines that take any size
+_LEAST_PX, _ENOUGH_PX = 256, 65_536  # of source area in a crop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +69,12 @@ def plan_fill(request: FillRequest, *, threads: int) -> Work:
     params = check_all(spec.options, request.params, owner=f"engine {name}")
     grow_px, hole, why = _grown(request.mask, request.grow)
     feather_px = spec.feather_px if request.feather is None else request.feather
-    regions = plan_regions(
-        hole,
-        context=spec.context if request.context is None else _AS_MUCH_AS_ALLOWED,
-        context_min_px=spec.context_min_px if request.context is None else request.context,
-        context_max_px=spec.context_max_px if request.context is None else request.context,
-        max_pixels=spec.max_pixels,
-    )
+    regions, wider = _regions(request, spec, hole, feather_px)
     hole_px = int(np.count_nonzero(hole))
     seconds, peak_bytes = predict(spec, request, hole_px, regions)
     plan = Plan(
         engine=name,
-        reasons=(*reasons, *why),
+        reasons=(*reasons, *why, *wider),
         params=MappingProxyType(params),
         size=request.photo.size,
         hole_px=hole_px,
@@ -108,6 +105,47 @@ def _grown(mask: Mask, grow: float) -> tuple[float, NDArray[np.bool_], tuple[str
         note = f"the hole was not grown by {grow:g} px: nothing of the photo would have been left"
         return 0.0, mask.fill, (note,)
     return 0.0, mask.fill, ()
+
+
+def _regions(
+    request: FillRequest, spec: EngineSpec, hole: NDArray[np.bool_], feather_px: float
+) -> tuple[tuple[Region, ...], tuple[str, ...]]:
+    """Return the regions of ``hole``, each with room for its ring and with something to copy from, and notes."""
+    size, rule = request.photo.size, spec.size_rule
+    call_px = rule.native_px**2 if rule.fixed and rule.native_px is not None else _CALL_PX
+
+    def planned(context_px: int | None) -> tuple[Region, ...]:
+        return plan_regions(
+            hole,
+            context=spec.context if context_px is None else _AS_MUCH_AS_ALLOWED,
+            context_min_px=spec.context_min_px if context_px is None else context_px,
+            context_max_px=spec.context_max_px if context_px is None else context_px,
+            call_px=call_px,
+            max_pixels=spec.max_pixels,
+        )
+
+    notes: tuple[str, ...] = ()
+    regions = planned(request.context)
+    if request.source is not None:
+        allowed = request.source.fill & ~hole
+        reach = max(request.context or spec.context_min_px, 64)
+        while not all(_has_enough(region, allowed, hole) for region in regions) and reach < max(size.shape):
+            reach *= 2
+            regions = planned(reach)
+            notes = (f"looked up to {reach} px around the hole, for the source area",)
+    if feather_px > 0:
+        ring_px = ceil(feather_px) + 1
+        regions = tuple(
+            replace(r, context_box=r.context_box.united(r.hole_box.grown(ring_px).clipped(size)))
+            for r in regions
+        )
+    return regions, notes
+
+
+def _has_enough(region: Region, allowed: NDArray[np.bool_], hole: NDArray[np.bool_]) -> bool:
+    """Return whether a region sees about as much to copy from as it has to fill."""
+    wanted = min(int(np.count_nonzero(hole[region.hole_box.slices])), _ENOUGH_PX)
+    return int(np.count_nonzero(allowed[region.context_box.slices])) >= max(wanted, _LEAST_PX)
 
 
 def predict(
