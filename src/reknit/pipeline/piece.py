@@ -122,7 +122,8 @@ def filled(session: Session, piece: Piece, call: Call, report: Report) -> Patch:
     spec, crop = call.spec, piece.crop
     fitted = size_fit(Size.of(crop.pixels.shape), spec.size_rule)
     given = _as_engine_wants(crop, fitted, native_depth=spec.native_depth)
-    values = fitted.undo(_answer(session, given, call, report))
+    answer: Any = _answer(session, given, call, report)
+    values: Any = fitted.undo(answer)
     if values.dtype == np.uint8 and crop.pixels.dtype == np.uint16:
         values = values.astype(np.uint16) * np.uint16(257)
     values = _matched(values, piece, call)
@@ -168,7 +169,7 @@ def _answer(session: Session, given: Crop, call: Call, report: Report) -> Sample
 def _as_engine_wants(crop: Crop, fitted: Fit, *, native_depth: bool) -> Crop:
     if native_depth and fitted.working == fitted.size:
         return crop
-    pixels = crop.pixels
+    pixels: Any = crop.pixels
     if not native_depth:
         pixels = np.ascontiguousarray(pixels[..., :3])
         if pixels.dtype == np.uint16:
@@ -198,7 +199,7 @@ def _frozen(crop: Crop) -> Crop:
 def _matched(values: Samples, piece: Piece, call: Call) -> Samples | NDArray[np.float32]:
     """Return what an engine made in the colours and grain of the surroundings, where it asks for that."""
     crop = piece.crop
-    matched: Samples | NDArray[np.float32] = values
+    matched: Any = values
     if call.spec.match_rim:
         channels = values.shape[2]
         rng = np.random.default_rng((call.seed, piece.box.x0, piece.box.y0))
