@@ -7,9 +7,11 @@ import click
 from reknit.cli.output import print_json
 
 
-@click.group(name="config")
-def command() -> None:
+@click.group(name="config", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> int | None:
     """Show settings and where they come from."""
+    return context.invoke(show, as_json=False) if context.invoked_subcommand is None else None
 
 
 @command.command(name="show")

@@ -67,10 +67,10 @@ def _cases(megapixels: float) -> list[tuple[str, NDArray[np.uint8], NDArray[np.b
         from skimage import data
     except ImportError:
         return cases
-    photo = np.ascontiguousarray(data.astronaut())
+    photo = np.ascontiguousarray(data.astronaut(), np.uint8)
     hole = np.zeros(photo.shape[:2], bool)
     y, x = np.mgrid[: hole.shape[0], : hole.shape[1]]
-    hole[((x - 437) / 75) ** 2 + ((y - 110) / 120) ** 2 < 1] = True
+    hole[((x - 425) / 80) ** 2 + ((y - 140) / 155) ** 2 < 1] = True
     return [("real", photo, hole), *cases]
 
 

@@ -70,10 +70,12 @@ def _threads() -> str:
 def _codec() -> str:
     from reknit.core import codec
 
-    can = codec.supported()
-    missing = [name for name, works in can.items() if not works]
-    text = f"libvips {codec.library_version()} reads and writes {', '.join(n for n, w in can.items() if w)}"
-    return text + (f"; not {', '.join(missing)}" if missing else "")
+    works = codec.supported()
+    written = [name for name in codec.WRITABLE if works[name]]
+    read = [name for name in works if works[name] and name not in written]
+    missing = [name for name in works if not works[name]]
+    text = f"libvips {codec.library_version()} reads and writes {', '.join(written)}; reads {', '.join(read)}"
+    return text + (f"; MISSING: {', '.join(missing)}" if missing else "")
 
 
 def _opencv() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from reknit.cli.flags import sentence
 from reknit.cli.output import print_json
 
 
@@ -33,7 +34,7 @@ def command(name: str | None, as_json: bool) -> int:
         for option in spec.options if name else ():
             values = "|".join(option.choices) or option.kind
             default = "" if option.default is None else f", default {option.default}"
-            click.echo(f"  -p {option.name}={values}{default}\n      {option.help}")
+            click.echo(f"  -p {option.name}={values}{default}\n      {sentence(option.help)}")
     if name is None:
         click.echo("\n`reknit engines NAME` shows an engine's options; `--engine auto` chooses by thickness.")
     return 0

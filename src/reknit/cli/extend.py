@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from reknit.cli.flags import engine_flags, given, option_flags, output_flags, output_path
+from reknit.cli.destination import Destination, destination
+from reknit.cli.flags import PICTURE, engine_names, given, option_flags, output_flags, params_flag
 from reknit.cli.work import Job, read_photo
 from reknit.core.request import FILL_OPTIONS
 from reknit.pipeline.canvas import OPTIONS
@@ -15,10 +16,16 @@ SHARED = [option for option in FILL_OPTIONS if option.name in ("seed", "count")]
 
 
 @click.command(name="extend")
-@click.argument("image")
+@click.argument("image", type=PICTURE)
 @option_flags(OPTIONS)
-@click.option("--engine", default="exemplar", help="Which engine fills the new area.")
-@engine_flags
+@click.option(
+    "--engine",
+    metavar="NAME",
+    default="exemplar",
+    help="Which engine fills the new area.  [default: exemplar]",
+    shell_complete=engine_names,
+)
+@params_flag
 @option_flags(SHARED)
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
 @output_flags
@@ -33,19 +40,26 @@ def command(image: str, **flags: Any) -> int:
     from reknit.pipeline.fill import fill
     from reknit.pipeline.plan import plan_fill
 
-    output = output_path(image, flags["output"], in_place=flags["in_place"], suffix="extended")
-    job = Job.of(flags, image=image, output=output)
-    request = fill_request(
-        ExtendRequest(
-            photo=read_photo(image, job.limits),
-            **given(flags, OPTIONS),
-            engine=flags["engine"],
-            params=job.params,
-            **given(flags, SHARED),
+    shared = given(flags, SHARED)
+    target = Destination(paths=())
+    if not flags["plan_only"]:
+        count = shared.get("count", 1)
+        target = destination(
+            (image,), flags["output"], in_place=flags["in_place"], suffix="extended", count=count
         )
-    )
-    if flags["plan_only"]:
-        return job.show_plan(plan_fill(request, threads=job.threads).plan)
-    with job.bar:
+    job = Job.of(flags, target, writes_picture=not flags["plan_only"])
+    with job.working():
+        request = fill_request(
+            ExtendRequest(
+                photo=read_photo(image, job.limits),
+                **given(flags, OPTIONS),
+                engine=flags["engine"],
+                params=job.params,
+                **shared,
+            )
+        )
+        if flags["plan_only"]:
+            return job.show_plan(plan_fill(request, threads=job.threads).plan)
         result = fill(request, threads=job.threads, report=job.bar.reporter)
-    return job.finish(result)
+        encoded = job.encode(result)
+    return job.finish(result, encoded)

@@ -6,22 +6,28 @@ from typing import Any
 
 import click
 
-from reknit.cli.flags import engine_flags, given, option_flags, output_flags, output_path
-from reknit.cli.work import Job, read_mask, read_photo
-from reknit.core.errors import InputError
+from reknit.cli.destination import Destination, destination
+from reknit.cli.flags import PICTURE, given, option_flags, output_flags, params_flag
+from reknit.cli.work import Job, check_standard_input, read_mask, read_photo, read_source
 from reknit.core.request import FILL_OPTIONS, FillRequest
+
+FROM_SETTINGS = ("engine", "grow", "feather")
+OTHERS = tuple(option for option in FILL_OPTIONS if option.name not in FROM_SETTINGS)
 
 
 @click.command(name="fill")
-@click.argument("image")
-@click.argument("mask", required=False)
+@click.argument("image", type=PICTURE)
+@click.argument("mask", type=PICTURE, required=False)
 @click.option("--box", "boxes", multiple=True, metavar="X,Y,W,H", help="Fill this rectangle too, in pixels.")
 @click.option(
     "--mask-from", type=click.Choice(["luma", "alpha"]), default="luma", help="White, or transparent, = fill."
 )
 @click.option("--invert", is_flag=True, help="Black = fill.")
 @click.option("--resize-mask", is_flag=True, help="Scale a mask of another size to the photo's.")
-@engine_flags
+@click.option(
+    "--source", type=PICTURE, metavar="MASK", help="White where the fill may copy from (engine exemplar)."
+)
+@params_flag
 @option_flags(FILL_OPTIONS)
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
 @output_flags
@@ -37,28 +43,31 @@ def command(image: str, mask: str | None, **flags: Any) -> int:
     reknit fill photo.jpg --box 120,80,60,200
     cat photo.jpg | reknit fill - mask.png -o - > out.jpg
     """
-    if image == "-" and mask == "-":
-        raise InputError(
-            "image and mask cannot both come from standard input",
-            code="input.stdin",
-            hint="give one as a file",
-        )
-    output = output_path(image, flags["output"], in_place=flags["in_place"], suffix="filled")
-    job = Job.of(flags, image=image, output=output)
-    photo = read_photo(image, job.limits)
-    request = FillRequest(
-        photo=photo,
-        mask=read_mask(photo, mask, flags, job.limits),
-        source=job.source(photo),
-        params=job.params,
-        **job.defaults(("engine", "grow", "feather")),
-        **given(flags, [o for o in FILL_OPTIONS if o.name not in ("engine", "grow", "feather")]),
-    )
     from reknit.pipeline.fill import fill
     from reknit.pipeline.plan import plan_fill
 
-    if flags["plan_only"]:
-        return job.show_plan(plan_fill(request, threads=job.threads).plan)
-    with job.bar:
+    check_standard_input(image, mask, flags["source"])
+    others = given(flags, OTHERS)
+    target = Destination(paths=())
+    if not flags["plan_only"]:
+        inputs = (image, mask, flags["source"])
+        count = others.get("count", 1)
+        target = destination(
+            inputs, flags["output"], in_place=flags["in_place"], suffix="filled", count=count
+        )
+    job = Job.of(flags, target, writes_picture=not flags["plan_only"])
+    with job.working():
+        photo = read_photo(image, job.limits)
+        request = FillRequest(
+            photo=photo,
+            mask=read_mask(photo, mask, flags, job.limits, image=image),
+            source=read_source(photo, flags["source"], job.limits),
+            params=job.params,
+            **job.defaults(FROM_SETTINGS),
+            **others,
+        )
+        if flags["plan_only"]:
+            return job.show_plan(plan_fill(request, threads=job.threads).plan)
         result = fill(request, threads=job.threads, report=job.bar.reporter)
-    return job.finish(result)
+        encoded = job.encode(result)
+    return job.finish(result, encoded)

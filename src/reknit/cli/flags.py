@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reknit.core.errors import InputError
 from reknit.core.options import Option
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 Command = Callable[..., Any]
+PICTURE = click.Path()
+"""The type of arguments that name a file: shells complete them; the codec checks them."""
 
 
 def option_flags(options: Iterable[Option]) -> Callable[[Command], Command]:
@@ -19,18 +23,24 @@ def option_flags(options: Iterable[Option]) -> Callable[[Command], Command]:
 
     def decorate(function: Command) -> Command:
         for option in reversed(list(options)):
-            metavar = option.unit.upper() or {"int": "N", "float": "X"}.get(option.kind, option.kind.upper())
+            metavar = option.unit.upper() or {"int": "N", "float": "X"}.get(option.kind, option.name.upper())
             default = "" if option.default is None else f"  [default: {option.default}]"
             choices = f" One of: {', '.join(option.choices)}." if option.choices else ""
             function = click.option(
                 f"--{option.name.replace('_', '-')}",
                 option.name,
                 metavar=metavar,
-                help=option.help + choices + default,
+                help=sentence(option.help) + choices + default,
+                shell_complete=engine_names if option.name == "engine" else _choices(option.choices),
             )(function)
         return function
 
     return decorate
+
+
+def sentence(text: str) -> str:
+    """Return a help text with a capital at its beginning and a full stop at its end."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def output_flags(function: Command) -> Command:
@@ -43,24 +53,55 @@ def output_flags(function: Command) -> Command:
             "--quality", metavar="1-100", help="Encode anew at this quality; by default the input's."
         ),
         click.option("--in-place", is_flag=True, help="Replace the input file."),
-        click.option("-o", "--output", metavar="OUT", help="Where to write; - for standard output."),
+        click.option(
+            "-o", "--output", type=PICTURE, metavar="OUT", help="Where to write; - for standard output."
+        ),
     ):
         function = flag(function)
     return function
 
 
-def engine_flags(function: Command) -> Command:
-    """Add ``-p NAME=VALUE`` and ``--source``."""
-    for flag in (
-        click.option(
-            "--source", metavar="MASK", help="White where the fill may copy from (exemplar engine)."
-        ),
-        click.option(
-            "-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="An option of the engine."
-        ),
-    ):
-        function = flag(function)
-    return function
+def params_flag(function: Command) -> Command:
+    """Add ``-p NAME=VALUE``."""
+    return click.option(
+        "-p",
+        "--param",
+        "params",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An option of the engine; `reknit engines NAME` lists them.",
+        shell_complete=_params,
+    )(function)
+
+
+def _choices(words: Iterable[str]) -> Callable[..., list[str]]:
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def engine_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of an engine."""
+    from reknit.engines import registry
+
+    return [name for name in ("auto", *registry.every()) if name.startswith(incomplete)]
+
+
+def _params(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete ``NAME=VALUE`` from the options of the engine on the line, or of all engines."""
+    from click.shell_completion import CompletionItem
+
+    from reknit.engines import registry
+
+    engines = registry.every()
+    wanted = context.params.get("engine")
+    specs = [engines[wanted].spec] if wanted in engines else [engine.spec for engine in engines.values()]
+    words: dict[str, str] = {}
+    for option in (option for spec in specs for option in spec.options):
+        for value in option.choices or ("",):
+            words.setdefault(f"{option.name}={value}", option.help)
+    return [CompletionItem(w, help=text) for w, text in words.items() if w.startswith(incomplete)]
 
 
 def given(values: dict[str, Any], options: Iterable[Option]) -> dict[str, Any]:
@@ -89,33 +130,3 @@ def parse_quality(text: str | None) -> int | None:
         name="quality", kind="int", default=None, minimum=1, maximum=100, help="1 worst, 100 best"
     )
     return option.check(text)
-
-
-def output_path(image: str, output: str | None, *, in_place: bool, suffix: str) -> str:
-    """Return where to write: ``-o``, the input (``--in-place``), or the input's name with ``-suffix``.
-
-    Raises
-    ------
-    InputError
-        ``output.input``: the output is the input and ``--in-place`` was not given.
-    """
-    if in_place:
-        if output is not None or image == "-":
-            raise InputError(
-                "--in-place replaces the input file, so it goes with neither -o nor standard input",
-                code="output.in-place",
-                hint="leave one of them out",
-            )
-        return image
-    if output is None:
-        if image == "-":
-            return "-"
-        path = Path(image)
-        return str(path.with_name(f"{path.stem}-{suffix}{path.suffix}"))
-    if output != "-" and image != "-" and Path(output).exists() and Path(output).samefile(image):
-        raise InputError(
-            "the output is the input file",
-            code="output.input",
-            hint="give another -o, or --in-place to replace it",
-        )
-    return output

@@ -1,7 +1,7 @@
 """The ``reknit`` command: a group whose commands are imported only when they run.
 
-This is a composition root: it catches `ReknitError` once, prints it for people or as JSON, and turns its
-class into the exit status. It knows no option of any command.
+This is a composition root: it catches every error once, prints it for people or as JSON, and turns its class
+into the exit status. It knows no option of any command.
 """
 
 from __future__ import annotations
@@ -43,26 +43,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Refuse an unknown command, naming the nearest one."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from reknit.core.errors import NotFound, nearest_name
-
-            raise NotFound(
-                f"there is no command {args[0]!r}",
-                code="command.unknown",
-                hint=nearest_name(args[0], COMMANDS),
-            )
-        return super().resolve_command(ctx, args)
-
 
 @click.command(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
 )
-@click.version_option(package_name="reknit", message="%(prog)s %(version)s")
-def group() -> None:
+@click.option("--version", is_flag=True, help="Show the version and exit.")
+@click.pass_context
+def group(context: click.Context, version: bool) -> None:
     """Reknit: give it a photo and a mask, get the photo back completed.
 
     \b
@@ -70,40 +59,33 @@ def group() -> None:
     reknit extend photo.jpg --right 25%
     reknit repair scan.tif --mask-out found.png
     """
+    if version:
+        from reknit import __version__
+
+        click.echo(f"reknit {__version__}")
+        context.exit()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with the error's status."""
     # One BLAS thread: Reknit multiplies no matrices, and starting a pool costs more than a small fill.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(_run(sys.argv[1:] if args is None else args))
+    sys.exit(run(sys.argv[1:] if args is None else args))
 
 
-def _run(args: list[str]) -> int:
-    as_json = "--json" in args
+def run(args: list[str]) -> int:
+    """Run the command line and return the exit status; nothing but an exit of click's own is raised."""
     try:
         outcome: Any = group.main(args=args, prog_name="reknit", standalone_mode=False)
-    except click.ClickException as error:
-        return _usage_error(error, as_json=as_json)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("cancelled; nothing was written", err=True)
-        return 130
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader went away; say nothing more
-        return 0
-    except Exception as error:
+        # The reader went away. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
         from reknit.cli.output import report_error
 
-        return report_error(error, as_json=as_json)
+        return report_error(error, as_json="--json" in args)
     return outcome if isinstance(outcome, int) else 0
-
-
-def _usage_error(error: click.ClickException, *, as_json: bool) -> int:
-    if as_json:
-        import json
-
-        problem = {"code": "usage", "message": error.format_message(), "hint": "see --help", "facts": {}}
-        click.echo(json.dumps({"error": problem}))
-    else:
-        error.show()
-    return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from types import TracebackType
@@ -10,18 +11,19 @@ from typing import Any
 
 import click
 
-from reknit.core.errors import ReknitError
+from reknit.core.errors import Cancelled, InputError, NotFound, ReknitError, Unavailable, nearest_name
 from reknit.core.progress import Reporter, Step
 
 BAR_AFTER_S = 1.0
 BAR_WIDTH = 28
+CLEAR_LINE = "\r\x1b[K"
 
 
-def report_error(error: Exception, *, as_json: bool) -> int:
+def report_error(error: BaseException, *, as_json: bool) -> int:
     """Print ``error`` and return the exit status. An unexpected error becomes a bug report, not a traceback."""
-    known = error if isinstance(error, ReknitError) else _unexpected(error)
+    known = _known(error)
     if as_json:
-        click.echo(json.dumps({"error": known.to_dict()}))
+        print_json({"error": known.to_dict()})
     else:
         click.secho(f"error: {known.message}", fg="red", err=True)
         if known.hint:
@@ -29,13 +31,19 @@ def report_error(error: Exception, *, as_json: bool) -> int:
     return known.exit_status
 
 
-def _unexpected(error: Exception) -> ReknitError:
-    import traceback
-
+def _known(error: BaseException) -> ReknitError:
+    if isinstance(error, ReknitError):
+        return error
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Cancelled("cancelled; nothing was written")
+    if isinstance(error, click.ClickException):
+        return _usage(error)
     if isinstance(error, MemoryError):
-        return ReknitError(
+        return Unavailable(
             "out of memory", code="memory", hint="close other programs, or fill a smaller picture"
         )
+    import traceback
+
     last = traceback.extract_tb(error.__traceback__)[-1]
     return ReknitError(
         f"unexpected {type(error).__name__}: {error} ({last.filename}:{last.lineno})",
@@ -44,9 +52,45 @@ def _unexpected(error: Exception) -> ReknitError:
     )
 
 
+def _usage(error: click.ClickException) -> ReknitError:
+    """Return click's complaint about arguments as an error of Reknit's."""
+    message = error.format_message().rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    help_command = f"{context.command_path} --help" if context else "reknit --help"
+    if isinstance(error, click.NoSuchOption):
+        known = [name for p in context.command.params for name in p.opts] if context else []
+        return NotFound(
+            f"there is no option {error.option_name}",
+            code="option.unknown",
+            hint=_nearest(error.option_name, known, help_command),
+        )
+    if isinstance(error, click.MissingParameter):
+        return InputError(_lower(message), code="argument.missing", hint=f"see {help_command}")
+    if isinstance(error, click.BadParameter):
+        return InputError(_lower(message), code="option.value", hint=f"see {help_command}")
+    group = context.command if context else None
+    if isinstance(group, click.Group) and context and message.startswith("No such command"):
+        name = message.split("'")[1]
+        hint = nearest_name(name, group.list_commands(context))
+        return NotFound(f"there is no command {name!r}", code="command.unknown", hint=hint)
+    return InputError(_lower(message), code="argument.extra", hint=f"see {help_command}")
+
+
+def _nearest(name: str, known: list[str], help_command: str) -> str:
+    hint = nearest_name(name, known)
+    return hint if hint.startswith("did you mean") else f"see {help_command}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
 def print_json(data: Any) -> None:
-    """Print ``data`` as indented JSON."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print ``data`` as indented JSON; letters beyond ASCII are escaped where the terminal has no Unicode."""
+    unicode = "utf" in (sys.stdout.encoding or "").lower()
+    text = json.dumps(data, indent=2, ensure_ascii=not unicode)
+    # A file name that is no valid Unicode holds lone surrogates; backslashes make them JSON escapes.
+    click.echo(text.encode("utf-8", "backslashreplace").decode() if unicode else text)
 
 
 def print_notes(notes: tuple[str, ...]) -> None:
@@ -62,7 +106,7 @@ class ProgressBar:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._shown = False
+        self._stage = ""
         self._enabled = not quiet and sys.stderr.isatty()
         self._start = self._last = time.monotonic()
         self.reporter = Reporter(self._step if self._enabled else None)
@@ -73,17 +117,19 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shown:
-            click.echo("\r" + " " * 79 + "\r", nl=False, err=True)
+        if self._stage:
+            click.echo(CLEAR_LINE, nl=False, err=True)
 
     def _step(self, step: Step) -> None:
         now = time.monotonic()
-        if now - self._start < BAR_AFTER_S or now - self._last < 0.1:
+        soon = now - self._last < 0.1 and step.stage == self._stage
+        if now - self._start < BAR_AFTER_S or soon:
             return
-        self._last, self._shown = now, True
+        self._last, self._stage = now, step.stage
         done = round(step.fraction * BAR_WIDTH)
-        left = (now - self._start) * (1 - step.fraction) / max(step.fraction, 1e-3)
         bar = "█" * done + "░" * (BAR_WIDTH - done)
-        click.echo(
-            f"\r{bar} {step.fraction:4.0%}  {step.stage:<12.12} {left:4.0f} s left ", nl=False, err=True
-        )
+        left = (now - self._start) * (1 - step.fraction) / max(step.fraction, 1e-3)
+        remaining = f"{left:.0f} s left" if step.fraction < 1 else ""
+        line = f"{bar} {step.fraction:4.0%}  {step.stage}  {remaining}"
+        columns = shutil.get_terminal_size().columns
+        click.echo(CLEAR_LINE + line[: columns - 1], nl=False, err=True)

@@ -9,29 +9,30 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.cli.flags import engine_flags, given, option_flags, output_flags, output_path
+from reknit.cli.destination import Destination, check_file, destination
+from reknit.cli.flags import PICTURE, given, option_flags, output_flags, params_flag
 from reknit.cli.output import print_json
-from reknit.cli.work import Job, read_photo
+from reknit.cli.work import Job, print_path, read_photo
 from reknit.core import codec
 from reknit.core.errors import InputError
 from reknit.core.image import Photo
 from reknit.core.request import FILL_OPTIONS
-from reknit.pipeline.defects import KINDS, OPTIONS, Defects
+from reknit.pipeline.defects import KINDS, OPTIONS, Defects, parse_kinds
 
 SHARED = [option for option in FILL_OPTIONS if option.name in ("engine", "seed")]
 
 
 @click.command(name="repair")
-@click.argument("image")
-@click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Look only for this damage; repeatable."
-)
+@click.argument("image", type=PICTURE)
 @option_flags(OPTIONS)
 @click.option(
-    "--mask-out", metavar="PNG", help="Write what was found as a mask (white = damage), for editing."
+    "--mask-out",
+    type=PICTURE,
+    metavar="PNG",
+    help="Write what was found as a mask (white = damage), for editing.",
 )
 @click.option("--detect-only", is_flag=True, help="Write --mask-out, and fill nothing.")
-@engine_flags
+@params_flag
 @option_flags(SHARED)
 @output_flags
 def command(image: str, **flags: Any) -> int:
@@ -44,38 +45,43 @@ def command(image: str, **flags: Any) -> int:
     """
     from reknit.pipeline.repair import RepairRequest, find, repair
 
-    output = output_path(image, flags["output"], in_place=flags["in_place"], suffix="repaired")
-    job = Job.of(flags, image=image, output=output)
-    request = RepairRequest(
-        photo=read_photo(image, job.limits),
-        kinds=tuple(flags["kinds"]) or KINDS,
-        params=job.params,
-        **job.defaults(("engine",)),
-        **given(flags, OPTIONS),
-        **given(flags, [o for o in SHARED if o.name == "seed"]),
-    )
-    if flags["detect_only"]:
-        with job.bar:
-            found = find(request, report=job.bar.reporter)
-        return _finish_detection(job, found, flags["mask_out"])
-    with job.bar:
-        result = repair(request, threads=job.threads, report=job.bar.reporter)
-    if flags["mask_out"]:
-        write_mask(result.mask.fill, flags["mask_out"])
-    return job.finish(result)
-
-
-def _finish_detection(job: Job, found: Defects, mask_out: str | None) -> int:
-    if mask_out is None:
+    mask_out = flags["mask_out"]
+    target = Destination(paths=())
+    if not flags["detect_only"]:
+        target = destination((image,), flags["output"], in_place=flags["in_place"], suffix="repaired")
+    elif mask_out is None:
         raise InputError(
             "--detect-only writes nothing", code="option.missing", hint="add --mask-out FILE.png"
         )
+    if mask_out is not None:
+        check_file(Path(mask_out), (image, *map(str, target.paths)))
+    options = given(flags, OPTIONS)
+    job = Job.of(flags, target, writes_picture=not flags["detect_only"])
+    with job.working():
+        request = RepairRequest(
+            photo=read_photo(image, job.limits),
+            kinds=parse_kinds(options.pop("kinds", ",".join(KINDS))),
+            params=job.params,
+            **job.defaults(("engine",)),
+            **options,
+            **given(flags, [o for o in SHARED if o.name == "seed"]),
+        )
+        if mask_out is not None and flags["detect_only"]:
+            return _finish_detection(job, find(request, report=job.bar.reporter), mask_out)
+        result = repair(request, threads=job.threads, report=job.bar.reporter)
+        encoded = job.encode(result)
+    if mask_out is not None:
+        write_mask(result.mask.fill, mask_out)
+    return job.finish(result, encoded)
+
+
+def _finish_detection(job: Job, found: Defects, mask_out: str) -> int:
     write_mask(found.mask, mask_out)
     counts = {kind: int(mask.sum()) for kind, mask in found.by_kind.items()}
     if job.as_json:
         print_json({"outputs": [mask_out], "found_px": counts})
         return 0
-    click.echo(mask_out)
+    print_path(mask_out)
     click.echo(", ".join(f"{kind} {count:,} px" for kind, count in counts.items()), err=True)
     return 0
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from reknit.cli import interrupt
+from reknit.cli.destination import Destination, same_file
 from reknit.cli.flags import parse_params, parse_quality
 from reknit.cli.output import ProgressBar, print_json, print_notes
 from reknit.config import Setting, usable_threads
 from reknit.config import load as load_settings
-from reknit.core import codec
-from reknit.core.errors import InputError
+from reknit.core import codec, files
+from reknit.core.errors import ExternalError, InputError
 from reknit.core.geometry import Box
 from reknit.core.image import Photo
 from reknit.core.mask import Mask
@@ -25,37 +29,39 @@ from reknit.inputs import as_mask, as_photo, mask_of_photo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run of a command: settings resolved, output known."""
+    """One run of a command: its settings, and where its result goes."""
 
     settings: Mapping[str, Setting]
     params: Mapping[str, str]
-    source_path: str | None
-    image: str
-    output: str
+    destination: Destination
     quality: int | None
     as_json: bool
     bar: ProgressBar
 
     @staticmethod
-    def of(flags: Mapping[str, Any], *, image: str, output: str) -> Job:
+    def of(flags: Mapping[str, Any], destination: Destination, *, writes_picture: bool = True) -> Job:
         """Build a job from a command's flags."""
-        names = ("engine", "grow", "feather", "threads", "max_pixels")
-        if output == "-" and flags["as_json"]:
+        if writes_picture and not destination.paths and flags["as_json"]:
             raise InputError(
                 "standard output cannot carry both the picture and JSON",
                 code="output.stdout",
                 hint="write the picture to a file with -o",
             )
+        names = ("engine", "grow", "feather", "threads", "max_pixels")
         return Job(
             settings=load_settings({name: flags.get(name) for name in names}),
-            params=parse_params(flags.get("params", ())),
-            source_path=flags.get("source"),
-            image=image,
-            output=output,
+            params=parse_params(flags["params"]),
+            destination=destination,
             quality=parse_quality(flags["quality"]),
             as_json=flags["as_json"],
             bar=ProgressBar(quiet=flags["as_json"]),
         )
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """Show progress, and let Ctrl-C end it at once. No file is written inside."""
+        with self.bar, interrupt.prompt():
+            yield
 
     @property
     def threads(self) -> int:
@@ -73,20 +79,16 @@ class Job:
         """Return request fields that settings may decide."""
         return {name: self.settings[name].value for name in names}
 
-    def source(self, photo: Photo) -> Mask | None:
-        """Return the source mask, if one was given."""
-        return None if self.source_path is None else as_mask(read_path(self.source_path), photo.size)
-
     def show_plan(self, plan: Plan) -> int:
         """Print a plan for people or as JSON."""
         if self.as_json:
             print_json(plan.to_dict())
             return 0
-        click.echo(
-            f"engine   {plan.engine}  ({', '.join(f'{k}={v}' for k, v in plan.params.items()) or 'no options'})"
-        )
+        options = ", ".join(f"{name}={value}" for name, value in plan.params.items()) or "no options"
+        pieces = f"{len(plan.regions)} region{'s' * (len(plan.regions) != 1)}"
+        click.echo(f"engine   {plan.engine}  ({options})")
         click.echo(f"photo    {plan.size} px")
-        click.echo(f"hole     {plan.hole_px:,} px in {len(plan.regions)} regions")
+        click.echo(f"hole     {plan.hole_px:,} px in {pieces}")
         click.echo(f"ring     mask grown by {plan.grow_px:g} px, blended over {plan.feather_px:g} px more")
         click.echo(
             f"expect   {plan.seconds:.2f} s on {plan.threads} threads, {plan.peak_bytes / 2**20:,.0f} MiB"
@@ -95,65 +97,108 @@ class Job:
             click.echo(f"because  {reason}")
         return 0
 
-    def finish(self, result: FillResult) -> int:
+    def encode(self, result: FillResult) -> list[codec.Encoded]:
+        """Return the file of every variation."""
+        self.bar.reporter.step("saving", 1.0)
+        target = self.destination
+        encoded: list[codec.Encoded] = []
+        for i, photo in enumerate(result.photos):
+            named = bool(target.paths) and bool(target.paths[i].suffix) and not target.keep_container
+            container = codec.container_of(target.paths[i]) if named else None
+            encoded.append(codec.encode(photo, container=container, quality=self.quality))
+        return encoded
+
+    def finish(self, result: FillResult, encoded: list[codec.Encoded]) -> int:
         """Write every variation and say what was done."""
-        paths, notes = self._write(result)
+        paths = [str(path) for path in self.destination.paths]
+        for path, file in zip(paths, encoded, strict=False):
+            files.write_bytes(path, file.data)
+        notes = (*result.notes, *(note for file in encoded for note in file.notes))
         if self.as_json:
-            print_json({"outputs": paths, **result.to_dict(), "notes": [*result.notes, *notes]})
+            print_json({"outputs": paths, **result.to_dict(), "notes": list(dict.fromkeys(notes))})
             return 0
-        print_notes((*result.notes, *notes))
+        if not paths:
+            _to_standard_output(encoded[0].data)
+        print_notes(notes)
         for path in paths:
-            if path != "-":
-                click.echo(path, err=self.output == "-")
+            print_path(path)
         click.echo(result.summary(), err=True)
         return 0
 
-    def _write(self, result: FillResult) -> tuple[list[str], list[str]]:
-        notes: list[str] = []
-        if self.output == "-":
-            if len(result.photos) > 1:
-                raise InputError(
-                    "standard output can carry only one picture",
-                    code="output.count",
-                    hint="give -o FILE, or --count 1",
-                )
-            encoded = codec.encode(result.photo, quality=self.quality)
-            sys.stdout.buffer.write(encoded.data)
-            return ["-"], list(encoded.notes)
-        paths = _numbered(Path(self.output), len(result.photos))
-        for i, path in enumerate(paths):
-            notes += result.save(path, index=i, quality=self.quality)
-        return [str(path) for path in paths], notes
+
+def print_path(path: str) -> None:
+    """Print a file's name as the bytes that it is, whatever the terminal's encoding."""
+    click.echo(os.fsencode(path))
 
 
-def _numbered(path: Path, count: int) -> list[Path]:
-    if count == 1:
-        return [path]
-    return [path.with_name(f"{path.stem}-{i + 1}{path.suffix}") for i in range(count)]
+def _to_standard_output(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ExternalError(
+            f"the picture cannot be written to standard output: {error.strerror}",
+            code="output.failed",
+            hint="give -o FILE to write a file",
+        ) from error
 
 
-def read_path(path: str) -> bytes | Path:
+def read_path(path: str, limits: codec.Limits) -> bytes | Path:
     """Return standard input's bytes for ``-``, else the path."""
-    return sys.stdin.buffer.read() if path == "-" else Path(path)
+    if path != "-":
+        return Path(path)
+    if sys.stdin.isatty():
+        raise InputError(
+            "standard input is a terminal, not a picture",
+            code="input.terminal",
+            hint="send a file to it: reknit fill - mask.png < photo.jpg > out.jpg",
+        )
+    return sys.stdin.buffer.read(limits.max_bytes + 1)
+
+
+def check_standard_input(*paths: str | None) -> None:
+    """Raise `InputError` if more than one of ``paths`` is standard input."""
+    if paths.count("-") > 1:
+        raise InputError(
+            "only one picture can come from standard input",
+            code="input.stdin",
+            hint="give the others as files",
+        )
 
 
 def read_photo(path: str, limits: codec.Limits) -> Photo:
     """Read the photo a command was given."""
-    return as_photo(read_path(path), limits=limits)
+    return as_photo(read_path(path, limits), limits=limits)
 
 
-def read_mask(photo: Photo, path: str | None, flags: Mapping[str, Any], limits: codec.Limits) -> Mask:
+def read_source(photo: Photo, path: str | None, limits: codec.Limits) -> Mask | None:
+    """Read the mask of where the fill may copy from."""
+    return None if path is None else as_mask(read_path(path, limits), photo.size, limits=limits)
+
+
+def read_mask(
+    photo: Photo, path: str | None, flags: Mapping[str, Any], limits: codec.Limits, *, image: str
+) -> Mask:
     """Return the mask that a command's arguments describe."""
-    boxes = tuple(_box(text) for text in flags["boxes"])
+    boxes = tuple(_box(text, photo) for text in flags["boxes"])
     if path is not None:
+        if flags["mask_from"] == "luma" and same_file(path, image):
+            raise InputError(
+                "the mask is the photo itself",
+                code="mask.photo",
+                hint="give a black-and-white picture, white = fill; --mask-from alpha for a photo with holes",
+            )
         mask = as_mask(
-            read_path(path),
+            read_path(path, limits),
             photo.size,
             mask_from=flags["mask_from"],
             invert=flags["invert"],
             resize=flags["resize_mask"],
             limits=limits,
         )
+        mask.check_size(photo.size)
         return mask.united(Mask.from_boxes(photo.size, boxes)) if boxes else mask
     if boxes:
         mask = Mask.from_boxes(photo.size, boxes)
@@ -166,13 +211,20 @@ def read_mask(photo: Photo, path: str | None, flags: Mapping[str, Any], limits: 
     return mask.inverted() if flags["invert"] else mask
 
 
-def _box(text: str) -> Box:
+def _box(text: str, photo: Photo) -> Box:
     try:
         x, y, width, height = (int(part) for part in text.split(","))
-        return Box(x0=x, y0=y, x1=x + width, y1=y + height)
+        box = Box(x0=x, y0=y, x1=x + width, y1=y + height)
     except ValueError:
         raise InputError(
             f"--box takes X,Y,W,H in whole pixels, not {text!r}",
             code="option.value",
             hint="for example --box 120,80,60,200",
         ) from None
+    if not box.intersects(Box.whole(photo.size)):
+        raise InputError(
+            f"--box {text} lies outside the photo of {photo.size} px",
+            code="option.value",
+            hint="X,Y is the box's left top corner, counted from the photo's left top corner",
+        )
+    return box

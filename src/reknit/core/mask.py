@@ -146,14 +146,7 @@ class Mask:
         InputError
             ``mask.size``, ``mask.empty`` or ``mask.full``.
         """
-        if self.size != size:
-            raise InputError(
-                f"the mask is {self.size} and the photo is {size}",
-                code="mask.size",
-                hint="give a mask of the photo's size, or --resize-mask to stretch it",
-                mask=[self.size.width, self.size.height],
-                photo=[size.width, size.height],
-            )
+        self.check_size(size)
         area = self.area
         if area == 0:
             raise InputError(
@@ -166,6 +159,17 @@ class Mask:
                 "the mask is all white: there is nothing left to fill from",
                 code="mask.full",
                 hint="leave what to keep in black; use --invert if white means keep",
+            )
+
+    def check_size(self, size: Size) -> None:
+        """Raise `InputError` (``mask.size``) unless this mask has a photo's size."""
+        if self.size != size:
+            raise InputError(
+                f"the mask is {self.size} and the photo is {size}",
+                code="mask.size",
+                hint="give a mask of the photo's size, or --resize-mask to stretch it",
+                mask=[self.size.width, self.size.height],
+                photo=[size.width, size.height],
             )
 
     def inverted(self) -> Mask:
