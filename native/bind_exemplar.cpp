@@ -59,7 +59,8 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"settled", &s.settled},
                                                 {"vote_decay", &s.vote_decay},
                                                 {"sigma", &s.sigma},
-                                                {"screen", &s.screen}};
+                                                {"screen", &s.screen},
+                                                {"blend_step", &s.blend_step}};
   const std::map<std::string, int*> integers = {{"bank_row", &s.bank_row},
                                                 {"ratio_limit", &s.ratio_limit},
                                                 {"known_quarters", &s.known_quarters},
@@ -69,7 +70,10 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"onion_samples", &s.onion_samples},
                                                 {"em_min", &s.em_min},
                                                 {"em_fine", &s.em_fine},
-                                                {"radius_fine", &s.radius_fine},
+                                                {"large", &s.large},
+                                                {"huge", &s.huge},
+                                                {"radius", &s.radius},
+                                                {"tolerance", &s.tolerance},
                                                 {"blend_sweeps", &s.blend_sweeps}};
   for (auto [key, value] : given) {
     const std::string name = nb::cast<std::string>(key);

@@ -19,9 +19,25 @@ namespace {
 constexpr int kStripRows = 32;      // a sweep's strip
 constexpr int kSharedSites = 6000;  // levels with fewer sites are not worth waking anyone
 
-int iterations(const Settings& s, int level, int depth) {
-  if (level == 0) return s.em_fine;
-  return std::max(s.em_min, static_cast<int>(s.em_coarse - s.em_decay * depth));
+// How hard a level is worked on.
+struct Effort {
+  int rounds;       // of search and vote
+  int sweeps;       // a round
+  int radius;       // of the first random probe
+  bool everywhere;  // or only where pieces meet
+  double work(int sites) const {
+    return static_cast<double>(sites) * rounds * sweeps * (everywhere ? 1 : 0.3);
+  }
+};
+
+Effort effort(const Settings& s, const Level& level, int k, int depth) {
+  const int n = level.sites.count(), reach = std::max(level.width, level.height);
+  if (depth == 0) return {static_cast<int>(s.em_coarse), s.sweeps, reach, true};
+  if (n > s.huge) return {1, s.sweeps_fine, 2, false};
+  if (n > s.large) return {2, s.sweeps_fine, std::min(16, s.radius), true};
+  if (k == 0) return {s.em_fine, s.sweeps_fine, std::min(reach, s.radius), true};
+  return {std::max(s.em_min, static_cast<int>(s.em_coarse - s.em_decay * depth)), s.sweeps,
+          std::min(reach, s.radius), true};
 }
 
 class Filler {
@@ -72,14 +88,13 @@ class Filler {
 
   // Rough cost of every level, for the progress.
   void plan(const std::vector<Level>& levels) {
-    total_ = 0;
+    total_ = 1;
     const int count = static_cast<int>(levels.size());
     for (int k = 0; k < count; ++k) {
-      const double sites = levels[static_cast<size_t>(k)].sites.count();
-      total_ +=
-          sites * (k == 0 ? s_.em_fine * s_.sweeps_fine + 2 : iterations(s_, k, count - 1 - k) * s_.sweeps);
+      const Level& level = levels[static_cast<size_t>(k)];
+      total_ += effort(s_, level, k, count - 1 - k).work(level.sites.count());
     }
-    total_ = std::max(total_, 1.0);
+    total_ += 1.5 * levels[0].sites.count();
     done_ = 0;
   }
 
@@ -99,19 +114,26 @@ class Filler {
     const double price = s_.proximity * kSide * kSide * 32 / std::max(level.width, level.height);
     v.proximity_x = static_cast<int>(price * s_.proximity_x * 256);
     v.proximity_y = static_cast<int>(price * 256);
+    // Transformed copies cost the same wherever they are, so with them a random probe may go anywhere.
+    const bool banked = s_.bank_row < picture_.height;
+    v.reach_x = banked || v.proximity_x == 0 ? 1e9f : 256.0f / static_cast<float>(v.proximity_x);
+    v.reach_y = banked || v.proximity_y == 0 ? 1e9f : 256.0f / static_cast<float>(v.proximity_y);
     v.bank_row = static_cast<int>(s_.bank_row / level.scale);
     v.bank_price = static_cast<int>(price * std::max(level.width, level.height) / 8);
     return v;
   }
 
-  double vote(Level& level, const LevelView& view, const Field& field, bool flat) {
+  double vote(Level& level, const LevelView& view, Field& field, bool flat) {
     const std::vector<float> share = vote_shares(level, field, s_.vote_decay, s_.sigma, flat);
+    std::vector<uint8_t> changed(share.size(), 0);
     std::atomic<int64_t> change{0}, pixels{0};
     pool_->split(0, level.sites.count(), 4096, [&](int first, int last) {
       int64_t n = 0;
-      change += kernels_.vote(view, {field.offset.data(), share.data(), first, last}, n);
+      change += kernels_.vote(
+          view, {field.offset.data(), share.data(), changed.data(), s_.tolerance, first, last}, n);
       pixels += n;
     });
+    if (!flat) stir(level.sites, changed, field);
     return pixels ? static_cast<double>(change) / (3.0 * static_cast<double>(pixels)) : 0;
   }
 
@@ -131,27 +153,29 @@ class Filler {
       job.disagreement = static_cast<int>(s_.potts * kSide * kSide * 4);
       job.seed = seed;
       job.pass = static_cast<uint32_t>(pass);
+      job.stirred = field.stirred.data();
+      job.visited = field.visited.data();
+      job.moved = field.moved.data();
       kernels_.sweep(view, job);
     });
   }
 
   void improve(Level& level, const LevelView& view, Field& field, int k, int depth) {
-    const int rounds = iterations(s_, k, depth);
-    const int sweeps = k == 0 ? s_.sweeps_fine : s_.sweeps;
-    int radius = std::max(level.width, level.height);
-    if (k == 0 && depth > 0) radius = std::min(radius, s_.radius_fine);
-    const double sites = level.sites.count();
+    const Effort e = effort(s_, level, k, depth);
+    const double part = e.work(level.sites.count()) / (e.rounds * e.sweeps);
+    if (!e.everywhere) stir_seams(level.sites, field);
     int pass = 0;
-    for (int e = 0; e < rounds; ++e) {
-      const int passes = depth == 0 && e == 0 ? sweeps * 3 : sweeps;
+    for (int round = 0; round < e.rounds; ++round) {
+      const int passes = depth == 0 && round == 0 ? e.sweeps * 3 : e.sweeps;
       for (int i = 0; i < passes; ++i) {
-        const uint32_t seed = s_.seed * 31 + static_cast<uint32_t>(k) * 1009 + static_cast<uint32_t>(e) * 131;
-        sweep(level, view, field, pass++, radius, i == 0, seed);
-        if (i < sweeps) advance(sites);
+        const uint32_t seed =
+            s_.seed * 31 + static_cast<uint32_t>(k) * 1009 + static_cast<uint32_t>(round) * 131;
+        sweep(level, view, field, ++pass, e.radius, i == 0, seed);
+        if (i < e.sweeps) advance(part);
       }
-      if (k == 0 && e == rounds - 1) return;
+      if (k == 0 && round == e.rounds - 1) return;
       if (vote(level, view, field, false) < s_.settled) {
-        advance(sites * sweeps * (rounds - e - 1));
+        advance(part * e.sweeps * (e.rounds - round - 1));
         return;
       }
     }

@@ -79,6 +79,37 @@ void scatter(const Level& level, Field& field, uint32_t seed) {
   }
 }
 
+void stir(const Sites& s, const std::vector<uint8_t>& changed, Field& field) {
+  const int n = s.count();
+  std::vector<uint8_t> across(static_cast<size_t>(n));
+  for (int i = 0; i < n; ++i) {
+    uint8_t any = changed[static_cast<size_t>(i)];
+    for (int j = i; j > i - kRadius && s.left(j); --j) any |= changed[static_cast<size_t>(j) - 1];
+    for (int j = i; j < i + kRadius && s.right(j); ++j) any |= changed[static_cast<size_t>(j) + 1];
+    across[static_cast<size_t>(i)] = any;
+  }
+  for (int i = 0; i < n; ++i) {
+    uint8_t any = across[static_cast<size_t>(i)];
+    int up = i, down = i;
+    for (int k = 0; k < kRadius; ++k) {
+      if (up >= 0 && (up = s.up[static_cast<size_t>(up)]) >= 0) any |= across[static_cast<size_t>(up)];
+      if (down >= 0 && (down = s.down[static_cast<size_t>(down)]) >= 0)
+        any |= across[static_cast<size_t>(down)];
+    }
+    field.stirred[static_cast<size_t>(i)] = any;
+  }
+}
+
+void stir_seams(const Sites& s, Field& field) {
+  for (int i = 0; i < s.count(); ++i) {
+    const int32_t own = field.offset[static_cast<size_t>(i)];
+    auto differs = [&](int j) { return j >= 0 && field.offset[static_cast<size_t>(j)] != own; };
+    field.stirred[static_cast<size_t>(i)] =
+        differs(s.left(i) ? i - 1 : -1) || differs(s.right(i) ? i + 1 : -1) ||
+        differs(s.up[static_cast<size_t>(i)]) || differs(s.down[static_cast<size_t>(i)]);
+  }
+}
+
 Field refine(const Level& coarse, const Field& from, const Level& fine) {
   Field field(fine.sites.count());
   SiteFinder finder(coarse);

@@ -27,13 +27,26 @@ static inline int offset_y(int32_t offset) {
 struct Field {
   std::vector<int32_t> offset;  // per site
   std::vector<int32_t> cost;    // of the patch at the offset, proximity included
+  // What lets a sweep skip a site that nothing happened to.
+  std::vector<uint8_t> stirred;          // whether its patch changed since the costs were taken
+  std::vector<uint16_t> visited, moved;  // the last pass that looked at it, and that changed its offset
 
   explicit Field(int sites = 0)
-      : offset(static_cast<size_t>(sites), kNowhere), cost(static_cast<size_t>(sites), INT32_MAX / 4) {}
+      : offset(static_cast<size_t>(sites), kNowhere),
+        cost(static_cast<size_t>(sites), INT32_MAX / 4),
+        stirred(static_cast<size_t>(sites), 1),
+        visited(static_cast<size_t>(sites), 0),
+        moved(static_cast<size_t>(sites), 0) {}
 };
 
 // Gives every site without an offset a random source, near ones first.
 void scatter(const Level& level, Field& field, uint32_t seed);
+
+// Sets field.stirred where a changed pixel lies within a site's patch. changed: per site.
+void stir(const Sites& sites, const std::vector<uint8_t>& changed, Field& field);
+
+// Sets field.stirred where a site disagrees with a neighbour: only there pieces meet and may be mended.
+void stir_seams(const Sites& sites, Field& field);
 
 // Carries a coarser level's offsets over, each moved to the nearest source.
 Field refine(const Level& coarse, const Field& from, const Level& fine);

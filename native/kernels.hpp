@@ -21,6 +21,7 @@ struct LevelView {
   int sites;
   int width, height, stride;
   int proximity_x, proximity_y;  // price of one px of distance, in 1/256
+  float reach_x, reach_y;        // px that one unit of cost pays for
   int bank_row;                  // sources from this row on are transformed copies: no distance
   int bank_price;
 };
@@ -32,10 +33,13 @@ struct Sweep {
   int32_t* cost;
   int first_row, last_row;
   bool backward;
-  bool rescore;  // the guide changed since the costs were taken
+  bool rescore;  // the guide changed since the costs were taken, where `stirred` says so
   int radius;    // of the first random probe, halved down to 1; 0 for none
   int disagreement;
-  uint32_t seed, pass;
+  uint32_t seed, pass;  // pass counts from 1
+  const uint8_t* stirred;
+  uint16_t* visited;
+  uint16_t* moved;
 };
 
 // Sets each target pixel of sites [first, last) to the weighted mean of what its patches show. Returns the
@@ -43,6 +47,8 @@ struct Sweep {
 struct Vote {
   const int32_t* offset;
   const float* share;  // per site
+  uint8_t* changed;    // per site, out: whether its pixel did
+  int tolerance;       // a change of no more in any channel does not count
   int first, last;
 };
 

@@ -65,15 +65,31 @@ struct Best {
     offer(candidate, dx, dy, at + static_cast<ptrdiff_t>(dy) * view.stride + dx);
   }
 
+  // Random search around the best, in halving boxes. A random candidate agrees with no neighbour, so what is
+  // left after paying for that bounds how far it may lie.
   void probe(int column, int radius, uint32_t& random) {
-    for (int r = radius; r >= 1; r >>= 1) {
+    const int owed = neighbours.owed(kNowhere);
+    int reach_x = reach(total - owed, view.reach_x), reach_y = reach(total - owed, view.reach_y);
+    for (int r = least(radius, most(reach_x, reach_y)); r >= 1; r >>= 1) {
       const int x = column + offset_x(offset), y = row + offset_y(offset);
-      const int u = draw(random, most(kRadius, x - r), least(view.width - 1 - kRadius, x + r));
-      const int v = draw(random, most(kRadius, y - r), least(view.height - 1 - kRadius, y + r));
-      const int dx = u - column, dy = v - row;
-      if (magnitude(dx) > kFarthest || magnitude(dy) > kFarthest) continue;
+      const int x0 = most(most(kRadius, x - r), column - reach_x);
+      const int x1 = least(least(view.width - 1 - kRadius, x + r), column + reach_x);
+      const int y0 = most(most(kRadius, y - r), row - reach_y);
+      const int y1 = least(least(view.height - 1 - kRadius, y + r), row + reach_y);
+      if (x0 > x1 || y0 > y1) continue;
+      const int dx = draw(random, x0, x1) - column, dy = draw(random, y0, y1) - row;
+      const int before = total;
       offer(pack_offset(dx, dy), dx, dy, at + static_cast<ptrdiff_t>(dy) * view.stride + dx);
+      if (total == before) continue;
+      reach_x = reach(total - owed, view.reach_x);
+      reach_y = reach(total - owed, view.reach_y);
     }
+  }
+
+  static int reach(int budget, float px_per_unit) {
+    if (budget <= 0) return 0;
+    const float px = static_cast<float>(budget) * px_per_unit;
+    return px < static_cast<float>(kFarthest) ? static_cast<int>(px) : kFarthest;
   }
 };
 
@@ -86,9 +102,17 @@ void sweep_site(const LevelView& view, const Sweep& s, int i, int row, int begin
   n.offset[1] = i + 1 < end && view.at[i + 1] == at + 1 ? s.offset[i + 1] : kNowhere;
   n.offset[2] = view.up[i] >= begin ? s.offset[view.up[i]] : kNowhere;
   n.offset[3] = view.down[i] >= 0 && view.down[i] < end ? s.offset[view.down[i]] : kNowhere;
+  const bool rescore = s.rescore && s.stirred[i];
+  const uint16_t since = s.visited[i];
+  const bool news = (n.offset[0] != kNowhere && s.moved[i - 1] >= since) ||
+                    (n.offset[1] != kNowhere && s.moved[i + 1] >= since) ||
+                    (n.offset[2] != kNowhere && s.moved[view.up[i]] >= since) ||
+                    (n.offset[3] != kNowhere && s.moved[view.down[i]] >= since);
+  if (!rescore && !news && !(s.rescore && s.cost[i] > s.disagreement * 4)) return;
+  s.visited[i] = static_cast<uint16_t>(s.pass);
   const TargetPatch patch = patch_at(view, at);
   Best best{view, patch, n, at, row, s.offset[i], s.cost[i], 0};
-  if (s.rescore) {
+  if (rescore) {
     const int dx = offset_x(best.offset), dy = offset_y(best.offset);
     best.cost = patch.cost(corner_of(view, at + static_cast<ptrdiff_t>(dy) * view.stride + dx)) +
                 proximity(view, row + dy, dx, dy);
@@ -100,6 +124,7 @@ void sweep_site(const LevelView& view, const Sweep& s, int i, int row, int begin
     uint32_t random = random_state(static_cast<uint32_t>(at), s.pass, s.seed);
     best.probe(at - (row + kRadius) * view.stride - kRadius, s.radius, random);
   }
+  if (s.offset[i] != best.offset) s.moved[i] = static_cast<uint16_t>(s.pass);
   s.offset[i] = best.offset;
   s.cost[i] = best.cost;
 }
@@ -181,7 +206,13 @@ int64_t vote(const LevelView& view, const Vote& job, int64_t& pixels) {
       const float scale = 1 / total;
       for (int c = 0; c < 4; ++c) fresh[c] = static_cast<uint8_t>(sum[c] * scale + 0.5f);
     }
-    for (int c = 0; c < 3; ++c) change += magnitude(fresh[c] - out[c]);
+    bool changed = false;
+    for (int c = 0; c < 3; ++c) {
+      const int by = magnitude(fresh[c] - out[c]);
+      change += by;
+      changed |= by > job.tolerance;
+    }
+    job.changed[i] = changed;
     for (int c = 0; c < 4; ++c) out[c] = fresh[c];
     ++pixels;
   }

@@ -72,12 +72,35 @@ class Renderer {
     }
   }
 
+  // Calls visit(j) for every site of the patch around site i.
+  template <class Visit>
+  void patch_of(int i, const Visit& visit) const {
+    const Sites& s = level_.sites;
+    int left = 0, right = 0;
+    while (left < kRadius && s.left(i - left)) ++left;
+    while (right < kRadius && s.right(i + right)) ++right;
+    int rows[kSide] = {-1, s.up[static_cast<size_t>(i)], i, s.down[static_cast<size_t>(i)], -1};
+    if (rows[1] >= 0) rows[0] = s.up[static_cast<size_t>(rows[1])];
+    if (rows[3] >= 0) rows[4] = s.down[static_cast<size_t>(rows[3])];
+    for (int row : rows)
+      for (int j = row - left; row >= 0 && j <= row + right; ++j) visit(j);
+  }
+
   void elect(int i, ptrdiff_t here) {
+    const size_t to = static_cast<size_t>(i);
+    const int32_t own = field_.offset[to];
+    bool same = own != kNowhere;
+    patch_of(i, [&](int j) { same &= field_.offset[static_cast<size_t>(j)] == own; });
+    if (same) {
+      label_[to] = own;
+      shown_[to] = pull_[to] = read(here + step(own));
+      return;
+    }
     int32_t offsets[kSide * kSide];
     float votes[kSide * kSide];
     int n = 0;
     float total = 0;
-    auto count = [&](int j) {
+    patch_of(i, [&](int j) {
       const int32_t o = field_.offset[static_cast<size_t>(j)];
       if (o == kNowhere) return;
       int k = 0;
@@ -88,21 +111,7 @@ class Renderer {
       }
       votes[k] += share_[static_cast<size_t>(j)];
       total += share_[static_cast<size_t>(j)];
-    };
-    const Sites& s = level_.sites;
-    auto count_row = [&](int j) {
-      if (j < 0) return;
-      int a = j, b = j;
-      while (a > j - kRadius && s.left(a)) --a;
-      while (b < j + kRadius && s.right(b)) ++b;
-      for (int k = a; k <= b; ++k) count(k);
-    };
-    const int up = s.up[static_cast<size_t>(i)], down = s.down[static_cast<size_t>(i)];
-    if (up >= 0) count_row(s.up[static_cast<size_t>(up)]);
-    count_row(up);
-    count_row(i);
-    count_row(down);
-    if (down >= 0) count_row(s.down[static_cast<size_t>(down)]);
+    });
     if (n == 0) return;
     int winner = 0;
     Colour mean{};
@@ -111,7 +120,6 @@ class Renderer {
       const Colour c = read(here + step(offsets[k]));
       for (size_t q = 0; q < 4; ++q) mean[q] += votes[k] * c[q];
     }
-    const size_t to = static_cast<size_t>(i);
     label_[to] = offsets[winner];
     shown_[to] = read(here + step(offsets[winner]));
     const float scale = total > 0 ? 1 / total : 0;
@@ -233,30 +241,38 @@ class Renderer {
       }
     });
     std::vector<int> by_colour[2];
-    for (int i = 0; i < n_; ++i)
-      if (target(i))
-        by_colour[static_cast<size_t>((place(i) / p_.width + place(i) % p_.width) & 1)].push_back(i);
+    mask_.resize(static_cast<size_t>(n_));
+    for (int i = 0; i < n_; ++i) {
+      if (!target(i)) continue;
+      const std::array<int, 4> n = around(i);
+      for (size_t k = 0; k < 4; ++k) mask_[static_cast<size_t>(i)] |= static_cast<uint8_t>((n[k] >= 0) << k);
+      by_colour[static_cast<size_t>((place(i) / p_.width + place(i) % p_.width) & 1)].push_back(i);
+    }
     for (int k = 0; k < settings_.blend_sweeps; ++k) {
       for (const std::vector<int>& sites : by_colour)
         pool_.split(0, static_cast<int>(sites.size()), kGrain, [&](int first, int last) {
-          for (int k2 = first; k2 < last; ++k2) relax(sites[static_cast<size_t>(k2)], screen);
+          for (int j = first; j < last; ++j) relax(sites[static_cast<size_t>(j)], screen);
         });
       done(0.4 + 0.6 * (k + 1) / settings_.blend_sweeps);
     }
   }
 
   void relax(int i, float screen) {
-    Colour sum = pull_[static_cast<size_t>(i)];
+    const size_t at = static_cast<size_t>(i);
+    const int mask = mask_[at];
+    Colour sum = pull_[at];
     float weight = screen;
-    for (int j : around(i)) {
-      if (j < 0) continue;
-      weight += 1;
+    auto add = [&](int j) {
       for (size_t q = 0; q < 4; ++q) sum[q] += shown_[static_cast<size_t>(j)][q];
-    }
+      weight += 1;
+    };
+    if (mask & 1) add(i - 1);
+    if (mask & 2) add(i + 1);
+    if (mask & 4) add(level_.sites.up[at]);
+    if (mask & 8) add(level_.sites.down[at]);
     if (weight <= 0) return;
-    Colour& u = shown_[static_cast<size_t>(i)];
-    const float scale = 1 / weight;
-    for (size_t q = 0; q < 4; ++q) u[q] += 1.6f * (sum[q] * scale - u[q]);
+    const float scale = 1 / weight, omega = static_cast<float>(settings_.blend_step);
+    for (size_t q = 0; q < 4; ++q) shown_[at][q] += omega * (sum[q] * scale - shown_[at][q]);
   }
 
   void write(int first, int last, Sample* out) const {
@@ -283,6 +299,7 @@ class Renderer {
   std::vector<int32_t> label_;    // per site: the winning offset
   std::vector<ptrdiff_t> place_;  // per site: its pixel in the picture
   std::vector<Colour> shown_, pull_;
+  std::vector<uint8_t> mask_;  // per site: which of its neighbours take part in blending
 };
 
 }  // namespace

@@ -21,7 +21,7 @@ struct Settings {
   // Search
   int onion_samples = 6000;
   int sweeps = 2, sweeps_fine = 2;  // an iteration; _fine: at full size
-  int radius_fine = 1 << 30;        // of the random search at full size
+  int radius = 1 << 30;             // of the random search at all levels but the coarsest
   double potts = 5;                 // price of a label that differs from a neighbour's
   double proximity = 100;           // price of distance
   double proximity_x = 0.2;         // of which this part counts along rows: things repeat along rows
@@ -31,13 +31,17 @@ struct Settings {
   double em_coarse = 16,
          em_decay = 1.8;  // iterations at the coarsest level, fewer by em_decay each finer one
   int em_min = 3, em_fine = 2;
+  int large = 60000;        // levels of more sites get 2 iterations and near probes only
+  int huge = 300000;        // levels of more sites only mend where pieces meet
+  int tolerance = 0;        // a pixel that changes by no more does not stir its patches
   double settled = 0.2;     // stop when the mean change is below this (levels of 255)
   double vote_decay = 1.6;  // a patch's vote falls by this factor per px from the rim
   double sigma = 1;         // width of the vote's fall with the patch's cost, in local mean costs
 
   // Rendering
-  double screen = 0.01;   // pull towards the vote's mean while blending; negative: copy, no blending
-  int blend_sweeps = 60;  // of successive over-relaxation
+  double screen = 0.01;      // pull towards the vote's mean while blending; negative: copy, no blending
+  int blend_sweeps = 24;     // of successive over-relaxation
+  double blend_step = 1.85;  // its factor, 1 to 2
 };
 
 }  // namespace reknit

@@ -19,9 +19,9 @@ from reknit.core.progress import Report
 from reknit.engines.base import Crop, EngineSpec, Samples, Session
 
 _QUALITY: Mapping[str, Mapping[str, float]] = {
-    "draft": {"em_coarse": 8, "em_decay": 2.0, "em_min": 2, "em_fine": 1, "blend_sweeps": 30},
+    "draft": {"em_coarse": 8, "em_decay": 2.0, "em_min": 2, "em_fine": 1, "blend_sweeps": 16},
     "normal": {},
-    "best": {"em_coarse": 24, "em_min": 5, "em_fine": 3, "blend_sweeps": 120},
+    "best": {"em_coarse": 24, "em_min": 5, "em_fine": 3, "blend_sweeps": 60},
 }
 _ADAPTATION: Mapping[str, float] = {"none": -1.0, "default": 0.01, "high": 0.002, "very-high": 0.0}
 """How strongly colours stay those of the copied pieces while seams are blended; negative: no blending."""
