@@ -6,6 +6,7 @@ Nothing is measured here, and no result is written here by hand.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench.peers import PATCHMATCH
 
 Results = dict[str, Any]
 Row = dict[str, Any]
+Rival = Callable[[Row, str], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,63 +52,58 @@ def best_of_patchmatch(row: Row, metric: str) -> float:
     return max(values) if HIGHER_IS_BETTER[metric] else min(values)
 
 
-def chosen_patchmatch(row: Row) -> str:
-    """Return the size of pypatchmatch that wins most metrics in this case (ties: the smallest texture distance)."""
+def chosen_patchmatch(row: Row, metric: str) -> float:
+    """Return the score of the size that wins most metrics in this case (ties: the least texture distance)."""
     names = [name for name in PATCHMATCH if name in row["scores"]]
     wins = {
-        name: sum(row["scores"][name][m] == best_of_patchmatch(row, m) for m in HIGHER_IS_BETTER)
-        for name in names
+        n: sum(row["scores"][n][m] == best_of_patchmatch(row, m) for m in HIGHER_IS_BETTER) for n in names
     }
-    return max(names, key=lambda name: (wins[name], -row["scores"][name]["fd"]))
+    return row["scores"][max(names, key=lambda n: (wins[n], -row["scores"][n]["fd"]))][metric]
 
 
-def better(value: float, other: float, metric: str) -> bool:
-    """Whether ``value`` is strictly better than ``other``."""
-    return value > other if HIGHER_IS_BETTER[metric] else value < other
+RIVALS: dict[str, Rival] = {
+    "pypatchmatch (best size of each case)": chosen_patchmatch,
+    "pypatchmatch (best size of each case and metric)": best_of_patchmatch,
+}
 
 
-def share_better(rows: list[Row], metric: str, *, chosen: bool) -> float:
-    """Part of the cases in which Reknit beats pypatchmatch: its chosen size, or the best size for this metric."""
-    wins = 0
-    for row in rows:
-        rival = row["scores"][chosen_patchmatch(row)][metric] if chosen else best_of_patchmatch(row, metric)
-        wins += better(row["scores"]["reknit"][metric], rival, metric)
-    return wins / len(rows)
+def gains(rows: list[Row], metric: str, rival: Rival) -> list[float]:
+    """Return by how much Reknit is better than the rival in each case, in the metric's own unit."""
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    return [sign * (row["scores"]["reknit"][metric] - rival(row, metric)) for row in rows]
+
+
+def share_better(rows: list[Row], metric: str, rival: Rival) -> float:
+    """Return the part of the cases in which Reknit is strictly better than the rival."""
+    return statistics.fmean(gain > 0 for gain in gains(rows, metric, rival))
 
 
 def _quality(rows: list[Row]) -> list[Verdict]:
-    if not any(name in rows[0]["scores"] for name in PATCHMATCH):
-        return []
     out = []
-    for chosen, rival in (
-        (True, "pypatchmatch, best size per case"),
-        (False, "pypatchmatch, best size per metric and case"),
-    ):
-        for metric, words in (
-            ("fd", "texture distance fd"),
-            ("swd", "texture distance swd"),
-            ("seam", "seam score"),
-        ):
-            out.append(Verdict(
-                demand=f"{words} better than {rival}, part of {len(rows)} cases",
-                value=share_better(rows, metric, chosen=chosen), bar=0.75, at_least=True, unit="%",
-            ))  # fmt: skip
-        for metric in ("ssim", "haarpsi", "gmsd"):
-            sign = 1 if HIGHER_IS_BETTER[metric] else -1
-            gaps = []
-            for row in rows:
-                other = (
-                    row["scores"][chosen_patchmatch(row)][metric]
-                    if chosen
-                    else best_of_patchmatch(row, metric)
-                )
-                gaps.append(sign * (row["scores"]["reknit"][metric] - other))
-            out.append(Verdict(
-                demand=f"{metric} against {rival}, mean gain", value=statistics.fmean(gaps), bar=0.0, at_least=True,
-            ))  # fmt: skip
-    outside = sum(not row["scores"]["reknit"]["outside_equal"] for row in rows)
+    for name, rival in RIVALS.items():
+        if not any(size in rows[0]["scores"] for size in PATCHMATCH):
+            break
+        part = f"better than {name}, part of {len(rows)} cases"
+        out += [
+            Verdict(
+                demand=f"{metric} {part}",
+                value=share_better(rows, metric, rival),
+                bar=0.75,
+                at_least=True,
+                unit="%",
+            )
+            for metric in ("fd", "swd", "seam")
+        ]
+        out += [
+            Verdict(
+                demand=f"{metric} gained over {name}, mean", value=statistics.fmean(gains(rows, metric, rival)),
+                bar=0.0, at_least=True,
+            )
+            for metric in ("ssim", "haarpsi", "gmsd")
+        ]  # fmt: skip
+    changed = sum(not row["scores"]["reknit"]["outside_equal"] for row in rows)
     out.append(
-        Verdict(demand="cases with a changed pixel outside the hole", value=outside, bar=0, at_least=False)
+        Verdict(demand="cases with a changed pixel outside the hole", value=changed, bar=0, at_least=False)
     )
     return out
 
