@@ -100,19 +100,20 @@ def detect(
     work = _work_copy(pixels)
     unit = max(1.0, (work.shape[0] * work.shape[1]) ** 0.5 / 1000)
     found = {kind: np.zeros(work.shape[:2], np.bool_) for kind in KINDS}
-    for share, light in ((0.1, True), (0.5, False)):
-        contrast, ground = _contrast(work, light, mark_px=9 * unit, around_px=51 * unit)
-        progress.step("search", share)
-        if "dust" in wanted:
-            found["dust"] |= grown(_dust(contrast, ground, unit, light, bar), 1.5 * unit)
+    contrasts: dict[bool, _Contrast] = {}
+    for share, light in ((0.05, True), (0.4, False)):
+        contrasts[light], ground = _contrast(work, light, mark_px=9 * unit, around_px=51 * unit)
         progress.step("search", share + 0.1)
+        if "dust" in wanted:
+            found["dust"] |= grown(_dust(contrasts[light], ground, unit, light, bar), 1.5 * unit)
+        progress.step("search", share + 0.15)
         if "scratch" in wanted:
-            found["scratch"] |= grown(_scratches(contrast, ground, unit, light, bar), unit)
-        progress.step("search", share + 0.3)
-        if {"scratch", "fold"} & set(wanted):
-            thin, thick = _crossing_lines(contrast, unit, light, bar)
-            found["scratch"] |= grown(thin, unit)
-            found["fold" if "fold" in wanted else "scratch"] |= grown(thick, 2 * unit)
+            found["scratch"] |= grown(_scratches(contrasts[light], ground, unit, light, bar), unit)
+    progress.step("search", 0.75)
+    if {"scratch", "fold"} & set(wanted):
+        thin, thick = _crossing_lines(contrasts, unit, bar)
+        found["scratch"] |= grown(thin, unit)
+        found["fold" if "fold" in wanted else "scratch"] |= grown(thick, 2 * unit)
     progress.step("search", 0.9)
     if "tear" in wanted:
         found["tear"] |= grown(_tears(work, unit, bar), 1.5 * unit)
@@ -215,13 +216,12 @@ def _specks(contrast: _Contrast, ground: _Ground, unit: float, light: bool) -> _
 
 def _strokes(contrast: _Contrast, ground: _Ground, unit: float, light: bool) -> Iterable[_Candidates]:
     """Yield thin parts that run one way within 45°, and their measures; a curved hair comes in pieces."""
-    support, direction = _line_support(np.clip(contrast.score / 2.4, 0, 1), round(27 * unit) | 1)
+    support, direction = _line_support(np.clip(contrast.score / 2.4, 0, 1), round(np.log2(30 * unit)))
     candidate = (contrast.score > 1.4) & (support > 0.55)
     around = round(101 * unit) | 1
     crowd = local_mean(candidate.astype(np.float32), around) * around**2
     for k in range(_ANGLES // 2):
-        bins = [(2 * k + i) % _ANGLES for i in (-1, 0, 1, 2)]
-        parts = Parts.of(candidate & np.isin(direction, bins))
+        parts = Parts.of(candidate & ((direction - (2 * k - 1)) % _ANGLES < 4))
         if not parts.area.size:
             continue
         turn = np.pi * (2 * k + 0.5) / _ANGLES
@@ -265,23 +265,27 @@ def _flanks(plane: Plane, dx: float, dy: float) -> tuple[Plane, Plane]:
     return there, back
 
 
-def _line_support(strength: Plane, length_px: int) -> tuple[Plane, NDArray[np.int8]]:
-    """Return the largest mean of ``strength`` (0…1) along a centred line, and the direction's number."""
-    import cv2
+def _line_support(strength: Plane, doublings: int) -> tuple[Plane, NDArray[np.int8]]:
+    """Return the largest mean of ``strength`` (0…1) along a line, and the number of its direction.
 
+    The line is centred and 2^``doublings`` px long; it is summed by adding the picture to itself, shifted by
+    1, 2, 4, ... steps.
+    """
+    steps = 2**doublings
+    height, width = strength.shape
+    wide = np.pad(strength / steps, steps, "reflect" if min(height, width) > steps else "edge")
     best, direction = np.zeros_like(strength), np.zeros(strength.shape, np.int8)
     for k in range(_ANGLES):
         turn = np.pi * k / _ANGLES
-        reach = (length_px // 2) * np.array([np.cos(turn), np.sin(turn)])
-        kernel = np.zeros((length_px, length_px), np.float32)
-        middle = np.array([length_px // 2] * 2)
-        a, b = np.rint(middle - reach).astype(int), np.rint(middle + reach).astype(int)
-        cv2.line(kernel, (int(a[0]), int(a[1])), (int(b[0]), int(b[1])), 1.0)
-        mean = cast(
-            Plane, cv2.filter2D(strength, cv2.CV_32F, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
-        )
+        total, x, y = wide, 0, 0
+        for i in range(doublings):
+            dx, dy = round(2**i * np.cos(turn)), round(2**i * np.sin(turn))
+            total = total + np.roll(total, (-dy, -dx), axis=(0, 1))
+            x, y = x + dx, y + dy
+        top, left = steps - round(y / 2), steps - round(x / 2)
+        mean = total[top : top + height, left : left + width]
         better = mean > best
-        best[better] = mean[better]
+        np.copyto(best, mean, where=better)
         direction[better] = k
     return best, direction
 
@@ -306,7 +310,7 @@ def _scratches(contrast: _Contrast, ground: _Ground, unit: float, light: bool, b
     return doubtful & chains.where(chains.largest(sure.astype(np.float32)) > 0)
 
 
-def _crossing_lines(contrast: _Contrast, unit: float, light: bool, bar: float) -> tuple[Bits, Bits]:
+def _crossing_lines(contrasts: Mapping[bool, _Contrast], unit: float, bar: float) -> tuple[Bits, Bits]:
     """Return straight marks from one border of the picture to another: thin ones, thick ones.
 
     Along such a line most pixels stand out, and beside it they don't; what stands out near it belongs to it.
@@ -314,25 +318,33 @@ def _crossing_lines(contrast: _Contrast, unit: float, light: bool, bar: float) -
     """
     import cv2
 
-    score = contrast.score
-    shrink = max(1.0, max(score.shape) / 240)
-    strength = np.clip(morphed(cv2.MORPH_DILATE, score, disk(shrink)) / 2.5, 0, 1).astype(np.float32)
-    small = cast(
-        Plane, cv2.resize(strength, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-    )
-    thin, thick = np.zeros(score.shape, np.bool_), np.zeros(score.shape, np.bool_)
-    for ends, share, length in _chords(small, hurdle=(0.4 if light else 0.72) + 0.03 * bar):
-        a, b = np.rint(ends * shrink).astype(int)
-        band = np.zeros(score.shape, np.uint8)
-        cv2.line(band, (int(a[0]), int(a[1])), (int(b[0]), int(b[1])), 1, round(5 * unit + 2 * shrink))
-        marked = band.astype(np.bool_) & (score > 1.0)
-        thickness = np.count_nonzero(marked) / (share * length * shrink)
-        if thickness > 5 * unit:  # a fold never stops on the way
-            cv2.line(band, (int(a[0]), int(a[1])), (int(b[0]), int(b[1])), 2, round(4 * unit))
-            thick |= marked | (band == 2)
-        else:
-            thin |= marked
+    shape = contrasts[True].score.shape
+    shrink = max(1.0, max(shape) / 240)
+    strengths = np.stack([_small(contrasts[light].score, shrink) for light in (True, False)], axis=2)
+    lines = _chords(strengths, hurdles=(0.4 + 0.03 * bar, 0.72 + 0.03 * bar))
+    thin, thick = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    for light, found in zip((True, False), lines, strict=True):
+        stands_out = contrasts[light].score > 1.0
+        for ends, marked_px in found:
+            a, b = ([round(float(v) * shrink) for v in end] for end in ends)
+            band = np.zeros(shape, np.uint8)
+            cv2.line(band, a, b, 1, round(5 * unit + 2 * shrink))
+            marked = band.astype(np.bool_) & stands_out
+            if np.count_nonzero(marked) > 5 * unit * marked_px * shrink:  # a fold never stops on the way
+                cv2.line(band, a, b, 2, round(4 * unit))
+                thick |= marked | (band == 2)
+            else:
+                thin |= marked
     return thin, thick
+
+
+def _small(score: Plane, shrink: float) -> Bytes:
+    """Return the score, 2.5 and more as 255, in a copy smaller by ``shrink`` that keeps what is thin."""
+    import cv2
+
+    strength = (np.clip(score / 2.5, 0, 1) * 255).astype(np.uint8)
+    thick = cv2.dilate(strength, disk(shrink))
+    return cast(Bytes, cv2.resize(thick, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA))
 
 
 def _apart(line: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -345,40 +357,49 @@ def _apart(line: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return max(gaps)
 
 
-def _chords(strength: Plane, hurdle: float) -> list[tuple[NDArray[np.float64], float, float]]:
-    """Return the lines across ``strength`` (0…1) that stand out: ends, mean, length; none if too many do.
+_Line = tuple[NDArray[np.float64], float]
 
-    A Radon transform in steps of 1.5°: a chord's merit is its mean less that of the chords beside
-    it. Masonry and print have many such lines, a damaged photo a few.
+
+def _chords(strengths: Bytes, hurdles: Iterable[float]) -> list[list[_Line]]:
+    """Return the lines across each channel of ``strengths`` (H, W, 2) that stand out: ends, marked length.
+
+    A Radon transform in steps of 1.5°: a chord's merit is its mean less that of the chords beside it.
     """
     import cv2
 
-    height, width = strength.shape
+    height, width = strengths.shape[:2]
     side = int(np.hypot(height, width)) + 3
-    both = np.stack([strength, np.ones_like(strength)], axis=2)
-    found: list[tuple[float, NDArray[np.float64], float, float]] = []
+    planes = np.dstack([strengths, np.full((height, width), 255, np.uint8)])
+    found: list[list[tuple[float, _Line]]] = [[], []]
+    limits = tuple(hurdles)
     for degrees in np.arange(0, 180, 1.5):
         turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(degrees), 1)
         turn[:, 2] += (side - width) / 2, (side - height) / 2
-        total, length = cast(Plane, cv2.warpAffine(both, turn, (side, side))).sum(axis=0).T
-        mean = total / np.maximum(length, 1)
-        mean[length < 0.5 * min(height, width)] = 0
-        beside = np.stack([np.roll(mean, k) for k in (-12, -9, -6, 6, 9, 12)])
-        merit = np.minimum(mean - np.sort(beside, axis=0)[4], mean - 0.15)
+        sums = cast(Bytes, cv2.warpAffine(planes, turn, (side, side))).sum(axis=0, dtype=np.float64) / 255
         back = cv2.invertAffineTransform(turn)
-        for column in np.flatnonzero(
-            (merit > hurdle - 0.12) & (mean >= np.maximum(np.roll(mean, 1), np.roll(mean, -1)))
-        ):
-            ends = (np.array([[column, 0], [column, side]]) @ back[:, :2].T + back[:, 2]).astype(np.float64)
-            found.append((float(merit[column]), ends, float(mean[column]), float(length[column])))
-    found.sort(key=lambda line: -line[0])
-    chosen: list[tuple[float, tuple[NDArray[np.float64], float, float]]] = []
-    for merit, ends, mean, length in found:
-        if all(_apart(ends, other) > 9 for _, (other, _, _) in chosen):
-            chosen.append((merit, (ends, mean, length)))
+        for k, hurdle in enumerate(limits):
+            mean = np.where(sums[:, 2] < 0.5 * min(height, width), 0, sums[:, k] / np.maximum(sums[:, 2], 1))
+            beside = np.sort([np.roll(mean, shift) for shift in (-12, -9, -6, 6, 9, 12)], axis=0)[4]
+            merit = np.minimum(mean - beside, mean - 0.15)
+            top = mean >= np.maximum(np.roll(mean, 1), np.roll(mean, -1))
+            for column in np.flatnonzero((merit > hurdle - 0.12) & top):
+                ends = np.array([[column, 0], [column, side]]) @ back[:, :2].T + back[:, 2]
+                found[k].append((float(merit[column]), (ends.astype(np.float64), float(sums[column, k]))))
+    return [_distinct(lines, hurdle) for lines, hurdle in zip(found, limits, strict=True)]
+
+
+def _distinct(lines: list[tuple[float, _Line]], hurdle: float) -> list[_Line]:
+    """Return the best of each bundle of lines above ``hurdle``; none at all if too many come near it.
+
+    Masonry and print have many straight lines, a damaged photo a few.
+    """
+    chosen: list[tuple[float, _Line]] = []
+    for merit, line in sorted(lines, key=lambda line: -line[0]):
+        if all(_apart(line[0], other[0]) > 9 for _, other in chosen):
+            chosen.append((merit, line))
         if len(chosen) > _MOST_CHORDS:
             return []
-    return [chord for merit, chord in chosen if merit > hurdle]
+    return [line for merit, line in chosen if merit > hurdle]
 
 
 def _tears(work: Bytes, unit: float, bar: float) -> Bits:
