@@ -134,7 +134,7 @@ def _fill_once(
         part = Part(report, 0.98 * done / total, 0.98 * (done + share) / total)
         done += share
         with clock.stage("cut"):
-            pieces = [cut(canvas, region, work.hole, request.source) for region in batch]
+            pieces = [cut(canvas, region, work.hole, request.source, call.feather_px) for region in batch]
         with clock.stage("engine"):
             workers = (
                 sessions.get(1, threads=threads)
@@ -143,10 +143,12 @@ def _fill_once(
             )
             weights = [_CALL_PX + int(np.count_nonzero(piece.crop.target)) for piece in pieces]
             patches = run_all(fill_one, pieces, workers=workers, weights=weights, report=part)
+        pieces.clear()
         with clock.stage("composite"):
             for patch in patches:
                 canvas.paste(patch.box, patch.values, patch.weight)
                 part.step("composite", 1.0)
+    report.step("check", 0.98)
     with clock.stage("check"):
         proof = canvas.proof(request.mask, threads=threads)
     if not proof.outside_equal:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,16 @@ class Piece:
     box : Box
         Where it lies in the photo.
     crop : Crop
-    around : ndarray of bool, (h, w)
-        Where the blend ring may lie: outside the whole photo's hole.
+    inner : Box
+        The part of the crop, in its own coordinates, that is to be changed: the region's hole and its ring.
+    around : ndarray of bool or None, as ``inner``
+        Where the ring may lie: outside the whole photo's hole. None if there is no ring.
     """
 
     box: Box
     crop: Crop
-    around: Hole
+    inner: Box
+    around: Hole | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,7 @@ class Call:
     grey: bool
 
 
-def cut(canvas: Canvas, region: Region, hole: Hole, source: Mask | None) -> Piece:
+def cut(canvas: Canvas, region: Region, hole: Hole, source: Mask | None, feather_px: float) -> Piece:
     """Return the piece for ``region``; what earlier pieces filled is known by now.
 
     Parameters
@@ -88,6 +92,8 @@ def cut(canvas: Canvas, region: Region, hole: Hole, source: Mask | None) -> Piec
         The whole photo's hole.
     source : Mask or None
         Where may be copied from.
+    feather_px : float
+        Width of the ring over which the fill will be blended into its surroundings.
     """
     box = region.context_box
     unknown = _unknown(canvas, hole, box)
@@ -95,13 +101,15 @@ def cut(canvas: Canvas, region: Region, hole: Hole, source: Mask | None) -> Piec
         box = box.grown(max(box.size.width, box.size.height)).clipped(canvas.size)
         unknown = _unknown(canvas, hole, box)
     target = np.zeros_like(unknown)
-    inner = region.hole_box.inside(box).slices
-    target[inner] = unknown[inner]
+    here = region.hole_box.inside(box).slices
+    target[here] = unknown[here]
     allowed = ~unknown
     if source is not None:
         allowed &= source.fill[box.slices]
     crop = Crop(pixels=canvas.crop(box), hole=unknown, target=target, source=allowed)
-    return Piece(box=box, crop=_frozen(crop), around=~hole[box.slices])
+    inner = region.hole_box.grown(ceil(feather_px)).clipped(canvas.size)
+    around = ~hole[inner.slices] if feather_px > 0 else None
+    return Piece(box=box, crop=_frozen(crop), inner=inner.inside(box), around=around)
 
 
 def _unknown(canvas: Canvas, hole: Hole, box: Box) -> Hole:
@@ -127,12 +135,20 @@ def filled(session: Session, piece: Piece, call: Call, report: Report) -> Patch:
     if values.dtype == np.uint8 and crop.pixels.dtype == np.uint16:
         values = values.astype(np.uint16) * np.uint16(257)
     values = _matched(values, piece, call)
+    inner = piece.inner.slices
+    values, target = values[inner].copy(), crop.target[inner]
     if crop.pixels.shape[2] == 4 and values.shape[2] == 3:
         # The engine knows no alpha: what it made is opaque.
         opaque = np.iinfo(crop.pixels.dtype).max
-        alpha = np.where(crop.target, opaque, crop.pixels[..., 3])
+        alpha = np.where(target, opaque, crop.pixels[inner][..., 3])
         values = np.dstack((values, alpha.astype(values.dtype)))
-    return Patch(box=piece.box, values=values, weight=_weight(piece, call.feather_px))
+    weight: Weight = target.copy()
+    if piece.around is not None:
+        # Each region blends outside the whole hole only: within it, its neighbours have their own share.
+        ring = rim(target, grow_px=0, feather_px=call.feather_px).weight
+        weight = np.where(target | piece.around, ring, np.float32(0))
+    box = piece.inner.moved(piece.box.x0, piece.box.y0)
+    return Patch(box=box, values=values, weight=weight)
 
 
 def _answer(session: Session, given: Crop, call: Call, report: Report) -> Samples:
@@ -215,12 +231,3 @@ def has_equal_channels(pixels: Samples | NDArray[np.float32]) -> bool:
     """Return whether pixels (H, W, 3 or more) have no colour."""
     red, green, blue = (pixels[..., c] for c in range(3))
     return bool((red == green).all()) and bool((green == blue).all())
-
-
-def _weight(piece: Piece, feather_px: float) -> Weight:
-    """Return the share of the fill in each pixel: this region's part of the hole, and the ring around it."""
-    target = piece.crop.target
-    if feather_px == 0:
-        return target
-    ring = rim(target, grow_px=0, feather_px=feather_px).weight
-    return np.where(target | piece.around, ring, np.float32(0))
