@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reknit import engines
     from reknit.api import extend, fill, repair
     from reknit.core.errors import ReknitError
     from reknit.core.image import Photo
@@ -55,6 +56,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "engines":
+        return import_module("reknit.engines")
     if name not in _HOME:
         raise AttributeError(f"module 'reknit' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reknit.config import usable_threads
+from reknit.config import THREADS, usable_threads
 from reknit.core.image import Photo
 from reknit.core.progress import CancelToken, Reporter, Step
 from reknit.core.request import FillRequest
@@ -18,6 +18,10 @@ from reknit.inputs import MaskFrom, MaskLike, PhotoLike, as_mask, as_photo
 from reknit.pipeline.fill import fill as run_fill
 
 Progress = Callable[[Step], None]
+
+
+def _threads(given: int | None) -> int:
+    return usable_threads() if given is None else THREADS.check(given)
 
 
 def fill(
@@ -96,7 +100,7 @@ def fill(
         feather=feather,
         context=context,
     )
-    return run_fill(request, threads=threads or usable_threads(), report=Reporter(progress, cancel))
+    return run_fill(request, threads=_threads(threads), report=Reporter(progress, cancel))
 
 
 def extend(
@@ -147,7 +151,7 @@ def extend(
         seed=seed,
         count=count,
     )
-    return run_extend(request, threads=threads or usable_threads(), report=Reporter(progress, cancel))
+    return run_extend(request, threads=_threads(threads), report=Reporter(progress, cancel))
 
 
 def repair(
@@ -191,7 +195,7 @@ def repair(
         params=params or {},
         seed=seed,
     )
-    return run_repair(request, threads=threads or usable_threads(), report=Reporter(progress, cancel))
+    return run_repair(request, threads=_threads(threads), report=Reporter(progress, cancel))
 
 
 __all__ = ["CancelToken", "Photo", "Step", "extend", "fill", "repair"]

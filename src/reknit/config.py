@@ -19,16 +19,18 @@ from reknit.core.errors import InputError, nearest_name
 from reknit.core.options import Option
 from reknit.core.request import FILL_OPTIONS
 
+THREADS = Option(
+    name="threads",
+    kind="int",
+    default=None,
+    minimum=1,
+    maximum=1024,
+    help="CPU threads to use; by default all that this process may use.",
+)
+
 SETTINGS: tuple[Option, ...] = (
     *(o for o in FILL_OPTIONS if o.name in ("engine", "grow", "feather")),
-    Option(
-        name="threads",
-        kind="int",
-        default=None,
-        minimum=1,
-        maximum=1024,
-        help="CPU threads to use; by default all that this process may use.",
-    ),
+    THREADS,
     Option(
         name="max_pixels",
         kind="int",

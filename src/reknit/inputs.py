@@ -6,6 +6,7 @@ guessed from a mask's content. Inputs are never mutated.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -13,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core import codec
+from reknit.core import codec, files
 from reknit.core.errors import InputError
 from reknit.core.geometry import Size
-from reknit.core.image import Photo
+from reknit.core.image import Photo, Samples
 from reknit.core.mask import Mask
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PhotoLike: TypeAlias = "Photo | str | PathLike[str] | bytes | NDArray[np.uint8] | NDArray[np.uint16] | Image"
+PhotoLike: TypeAlias = "Photo | str | PathLike[str] | bytes | Samples | Image"
 MaskLike: TypeAlias = "Mask | str | PathLike[str] | bytes | NDArray[Any] | Image"
 MaskFrom = Literal["luma", "alpha"]
 
@@ -83,17 +84,33 @@ def as_mask(
 
 
 def _mask(value: MaskLike, mask_from: MaskFrom, limits: codec.Limits) -> Mask:
-    if isinstance(value, Mask):
-        return value
-    if isinstance(value, np.ndarray):
-        return _mask_from_array(value, mask_from)
     if mask_from not in ("luma", "alpha"):
         raise InputError(
             f"mask_from must be 'luma' or 'alpha', not {mask_from!r}",
             code="option.value",
             hint="luma: white = fill; alpha: transparent = fill",
         )
-    return mask_of_photo(as_photo(value, limits=limits), mask_from)
+    if isinstance(value, Mask):
+        return value
+    if isinstance(value, np.ndarray):
+        return _mask_from_array(value, mask_from)
+    if isinstance(value, (str, PathLike)):
+        path = Path(fspath(value))
+        return _mask_of_file(files.read_bytes(path, max_bytes=limits.max_bytes), mask_from, limits, str(path))
+    if isinstance(value, bytes):
+        return _mask_of_file(value, mask_from, limits, "")
+    if getattr(value, "mode", None) in ("1", "F"):
+        return _mask_from_array(np.asarray(value), mask_from)
+    return mask_of_photo(_from_pil(value, "mask"), mask_from)
+
+
+def _mask_of_file(data: bytes, mask_from: MaskFrom, limits: codec.Limits, name: str) -> Mask:
+    planes = codec.decode_mask_source(data, limits=limits, name=name)
+    if mask_from == "luma":
+        return Mask.from_luma(planes.luma)
+    if planes.alpha is None:
+        raise _no_alpha()
+    return Mask.from_alpha(planes.alpha)
 
 
 def mask_of_photo(photo: Photo, mask_from: MaskFrom) -> Mask:
@@ -101,25 +118,32 @@ def mask_of_photo(photo: Photo, mask_from: MaskFrom) -> Mask:
     if mask_from == "luma":
         return Mask.from_luma(photo.pixels)
     if photo.alpha is None:
-        raise InputError(
-            "the mask is to come from alpha, but the picture has none",
-            code="mask.no-alpha",
-            hint="use --mask-from luma for a black-and-white mask",
-        )
+        raise _no_alpha()
     return Mask.from_alpha(photo.alpha)
 
 
+def _no_alpha() -> InputError:
+    return InputError(
+        "the mask is to come from alpha, but the picture has none",
+        code="mask.no-alpha",
+        hint="use --mask-from luma for a black-and-white mask",
+    )
+
+
 def _mask_from_array(array: NDArray[Any], mask_from: MaskFrom) -> Mask:
+    if mask_from == "alpha":
+        if array.ndim == 3 and array.shape[2] not in (1, 4):
+            raise _no_alpha()
+        return Mask.from_alpha(array[..., -1] if array.ndim == 3 else array)
     if array.dtype == np.bool_:
         return Mask.from_bool(array)
     if np.issubdtype(array.dtype, np.floating):
         return Mask.from_unit(array)
-    if mask_from == "alpha":
-        return Mask.from_alpha(array[..., 3] if array.ndim == 3 else array)
     return Mask.from_luma(array)
 
 
 def _from_pil(value: Any, what: str) -> Photo:
+    """Return a PIL image as a photo: its pixels as they are, and its ICC profile if that fits them."""
     mode = getattr(value, "mode", None)
     if not isinstance(mode, str) or not hasattr(value, "tobytes"):
         raise InputError(
@@ -127,14 +151,24 @@ def _from_pil(value: Any, what: str) -> Photo:
             code="photo.type",
             hint="give a path, bytes, a NumPy array or a PIL image",
         )
-    if mode.startswith("I;16"):
-        return Photo.from_array(np.asarray(value).astype(np.uint16))
+    if mode.startswith(("I", "F")):
+        return Photo.from_array(_sixteen_bits(np.asarray(value)))
+    profile: bytes = value.info.get("icc_profile") or b""
     if mode not in ("L", "RGB", "RGBA"):
-        value = value.convert("RGBA" if mode in ("LA", "PA") or "transparency" in value.info else "RGB")
+        transparent = mode in ("LA", "La", "PA", "RGBa") or "transparency" in value.info
+        value = value.convert("RGBA" if transparent else "RGB")
     photo = Photo.from_array(np.asarray(value))
-    icc = value.info.get("icc_profile")
-    if icc:
-        from dataclasses import replace
-
-        photo = replace(photo, metadata=replace(photo.metadata, icc=icc))
+    if profile[16:20] == b"RGB ":
+        photo = replace(photo, metadata=replace(photo.metadata, icc=profile))
     return photo
+
+
+def _sixteen_bits(plane: NDArray[Any]) -> NDArray[np.uint16]:
+    whole = np.issubdtype(plane.dtype, np.integer)
+    if not whole or plane.min() < 0 or plane.max() > 65535:
+        raise InputError(
+            "a PIL image of 32-bit samples can be used only if they are whole numbers from 0 to 65535",
+            code="photo.dtype",
+            hint="scale it to 8 or 16 bits first",
+        )
+    return plane.astype(np.uint16)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
 import reknit
-from reknit.cli.output import print_json
+from reknit.cli.output import ProgressBar, print_json
 from reknit.core import codec
+from reknit.core.errors import ExternalError
 from reknit.core.image import Photo
-from reknit.examples import scenes
 
 
 @click.command(name="demo")
 @click.option("-o", "--output", default="reknit-demo", metavar="DIR", help="Where the pictures go.")
-@click.option("--megapixels", default=12.0, help="Size of the generated photo.")
+@click.option(
+    "--megapixels",
+    type=click.FloatRange(0.01, 1000),
+    default=12.0,
+    show_default=True,
+    help="Size of the generated photo.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(output: str, megapixels: float, as_json: bool) -> int:
     """Fill a hole in a real photo and in a big generated one, and say where the pictures lie.
@@ -27,11 +35,19 @@ def command(output: str, megapixels: float, as_json: bool) -> int:
     one is filled.
     """
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExternalError(
+            f"the folder {folder} cannot be made: {error.strerror}",
+            code="file.unwritable",
+            hint="give another one with -o",
+        ) from error
     rows: list[dict[str, object]] = []
     for name, photo, mask in _cases(megapixels):
         start = time.perf_counter()
-        result = reknit.fill(photo, mask)
+        with ProgressBar(quiet=as_json) as bar:
+            result = reknit.fill(photo, mask, progress=bar.show)
         seconds = time.perf_counter() - start
         pictures = {"before": _shaded(photo, mask), "after": result.to_numpy()}
         paths = {label: folder / f"{name}-{label}.jpg" for label in pictures}
@@ -60,18 +76,18 @@ def command(output: str, megapixels: float, as_json: bool) -> int:
 
 
 def _cases(megapixels: float) -> list[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]]:
+    scenes: Any = import_module("reknit.examples.scenes")
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     scene, mask, _ = scenes.with_object("beach", width, width * 3 // 4, seed=3)
-    cases = [("generated", scene, mask)]
+    cases: list[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]] = [("generated", scene, mask)]
     try:
-        from skimage import data
+        data: Any = import_module("skimage.data")
     except ImportError:
         return cases
-    photo = np.ascontiguousarray(data.astronaut(), np.uint8)
-    hole = np.zeros(photo.shape[:2], bool)
-    y, x = np.mgrid[: hole.shape[0], : hole.shape[1]]
-    hole[((x - 425) / 80) ** 2 + ((y - 140) / 155) ** 2 < 1] = True
-    return [("real", photo, hole), *cases]
+    photo = np.array(data.astronaut(), np.uint8)
+    y, x = np.ogrid[: photo.shape[0], : photo.shape[1]]
+    rocket = ((x - 425) / 80) ** 2 + ((y - 140) / 155) ** 2 < 1
+    return [("real", photo, rocket), *cases]
 
 
 def _shaded(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

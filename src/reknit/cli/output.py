@@ -109,7 +109,7 @@ class ProgressBar:
         self._stage = ""
         self._enabled = not quiet and sys.stderr.isatty()
         self._start = self._last = time.monotonic()
-        self.reporter = Reporter(self._step if self._enabled else None)
+        self.reporter = Reporter(self.show if self._enabled else None)
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -120,7 +120,10 @@ class ProgressBar:
         if self._stage:
             click.echo(CLEAR_LINE, nl=False, err=True)
 
-    def _step(self, step: Step) -> None:
+    def show(self, step: Step) -> None:
+        """Draw the bar, if it is time to."""
+        if not self._enabled:
+            return
         now = time.monotonic()
         soon = now - self._last < 0.1 and step.stage == self._stage
         if now - self._start < BAR_AFTER_S or soon:

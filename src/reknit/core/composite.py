@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from reknit import _native
 from reknit.core.geometry import Box, Size
+from reknit.core.image import Samples
 from reknit.core.mask import Mask, falloff
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
 Weights = NDArray[np.float32] | NDArray[np.bool_]
 _UNTOUCHED = 255  # in `Canvas.kept`
 _CELL_PX, _NEAR_PX = 64, 8  # distances are measured cell by cell, with this much around at first

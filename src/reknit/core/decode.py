@@ -18,9 +18,7 @@ from reknit.core import exif, files, heic, isobmff
 from reknit.core import metadata as blocks
 from reknit.core.containers import SUFFIXES, libvips, sniff
 from reknit.core.errors import InputError
-from reknit.core.image import Metadata, Origin, Photo
-
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
+from reknit.core.image import Metadata, Origin, Photo, Samples
 
 _FOREIGN = (
     (b"%PDF", "a PDF"), (b"8BPS", "a Photoshop file"), (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),

@@ -17,9 +17,7 @@ from reknit.core import files, jpeg
 from reknit.core import metadata as blocks
 from reknit.core.containers import WRITABLE, container_of, libvips
 from reknit.core.errors import InputError, Unavailable
-from reknit.core.image import Metadata, Photo
-
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
+from reknit.core.image import Metadata, Photo, Samples
 
 _MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from reknit.core.geometry import Size, round_up
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
 _T = TypeVar("_T", np.uint8, np.uint16, np.float32)
 _STRIP_PX = 1 << 18  # pixels of one strip of output: what bounds the float temporaries
 

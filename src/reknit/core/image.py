@@ -7,7 +7,7 @@ photos from bytes and bytes from photos.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from reknit.core.geometry import Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Samples: TypeAlias = NDArray[np.uint8 | np.uint16]
+"""Values of pixels: uint8, or uint16 over the full range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ class Origin:
     compression: int = 0
     orientation: int = 1
     data: bytes | None = field(default=None, repr=False)
-    pixels: NDArray[np.uint8] | NDArray[np.uint16] | None = field(default=None, repr=False)
+    pixels: Samples | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +106,8 @@ class Photo:
         What decoding had to change, in sentences for people.
     """
 
-    pixels: NDArray[np.uint8] | NDArray[np.uint16]
-    alpha: NDArray[np.uint8] | NDArray[np.uint16] | None = None
+    pixels: Samples
+    alpha: Samples | None = None
     metadata: Metadata = field(default_factory=Metadata)
     origin: Origin | None = None
     notes: tuple[str, ...] = ()
@@ -138,8 +141,8 @@ class Photo:
 
     def with_pixels(
         self,
-        pixels: NDArray[np.uint8] | NDArray[np.uint16],
-        alpha: NDArray[np.uint8] | NDArray[np.uint16] | None = None,
+        pixels: Samples,
+        alpha: Samples | None = None,
     ) -> Photo:
         """Return this photo with other pixels, keeping what the file carried."""
         return replace(self, pixels=pixels, alpha=alpha)
@@ -158,7 +161,7 @@ class Photo:
         InputError
             ``photo.shape`` or ``photo.dtype``.
         """
-        if array.dtype not in (np.uint8, np.uint16):
+        if array.dtype.name not in ("uint8", "uint16"):
             raise InputError(
                 f"a photo array must be uint8 or uint16, not {array.dtype}",
                 code="photo.dtype",
@@ -177,7 +180,7 @@ class Photo:
         alpha = np.array(array[:, :, 3], order="C") if array.shape[2] == 4 else None
         return Photo(pixels=pixels, alpha=alpha)
 
-    def to_numpy(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def to_numpy(self) -> Samples:
         """Return a new, writable (H, W, 3) array, or (H, W, 4) with alpha."""
         if self.alpha is None:
             return self.pixels.copy()

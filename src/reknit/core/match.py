@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from reknit import _native
 from reknit.core.fit import resampled
 from reknit.core.geometry import Size
+from reknit.core.image import Samples
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.float32]
 _SOLVE_PX = 192  # longer side of the grid on which the membrane is solved
 _SWEEPS = 24

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reknit.core import codec
-from reknit.core.image import Photo
+from reknit.core.image import Photo, Samples
 
 LONGEST_SIDE_PX = 420
 
@@ -22,7 +22,7 @@ def thumbnail(photo: Photo, longest_px: int = LONGEST_SIDE_PX) -> Photo:
     return Photo(pixels=pixels, alpha=alpha)
 
 
-def _average(samples: NDArray[np.uint8] | NDArray[np.uint16], step: int) -> NDArray[np.uint8]:
+def _average(samples: Samples, step: int) -> NDArray[np.uint8]:
     height, width = (max(1, n // step) for n in samples.shape[:2])
     step_y, step_x = min(step, samples.shape[0]), min(step, samples.shape[1])
     blocks = samples[: height * step_y, : width * step_x].reshape(height, step_y, width, step_x, -1)

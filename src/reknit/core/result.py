@@ -7,12 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from reknit.core.composite import Proof
 from reknit.core.geometry import Box, Size
-from reknit.core.image import Photo
+from reknit.core.image import Photo, Samples
 from reknit.core.mask import Mask
 
 if TYPE_CHECKING:
@@ -123,7 +120,7 @@ class FillResult:
 
         return codec.write(self.photos[index], Path(path), quality=quality).notes
 
-    def to_numpy(self, index: int = 0) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def to_numpy(self, index: int = 0) -> Samples:
         """Return a variation as a new (H, W, 3) array, or (H, W, 4) if the photo has alpha."""
         return self.photos[index].to_numpy()
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reknit.core.fit import SizeRule
+from reknit.core.image import Samples
 from reknit.core.options import Option
 from reknit.core.progress import Report
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
 Hole = NDArray[np.bool_]
 
 

@@ -122,7 +122,7 @@ class PdeSession:
         wide = plane.astype(np.uint16) * np.uint16(scale)
         wide[hole] = round(float(wide[~hole].mean()))
         filled = self._inpaint(np.pad(wide, 1, "edge"), np.pad(hole, 1, "edge"), radius, report)[1:-1, 1:-1]
-        return cast(Samples, ((filled.astype(np.uint32) + scale // 2) // scale).astype(plane.dtype))
+        return ((filled.astype(np.uint32) + scale // 2) // scale).astype(plane.dtype)
 
     def _inpaint(
         self, plane: NDArray[np.uint16], hole: NDArray[np.bool_], radius: int, report: Report

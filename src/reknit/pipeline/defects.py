@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reknit.core.errors import InputError, nearest_name
+from reknit.core.image import Samples
 from reknit.core.options import Option
 from reknit.core.progress import Report, Reporter
 from reknit.pipeline.defect_weights import SPECK_WEIGHTS, STROKE_WEIGHTS
@@ -66,7 +67,7 @@ def parse_kinds(text: str) -> tuple[str, ...]:
 
 
 def detect(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16],
+    pixels: Samples,
     *,
     kinds: Iterable[str] = KINDS,
     sensitivity: float = 0.5,
@@ -437,7 +438,7 @@ def _logit(measures: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArr
 # --- small pictures of arrays ----------------------------------------------------------------------------
 
 
-def _work_copy(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Bytes:
+def _work_copy(pixels: Samples) -> Bytes:
     """Return the pixels at 8 bits and at most about `WORK_PIXELS`."""
     import cv2
 
