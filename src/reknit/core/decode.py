@@ -92,22 +92,11 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: str = "") -> P
         ``codec.missing``
     """
     container, image = _open(data, limits, name)
-    suffix = Path(name).suffix.lower()
     found = _carried(container, data, image)
-    notes = [f"the file is {container.upper()}, not {suffix[1:].upper()}"] * (
-        SUFFIXES.get(suffix, container) not in (container, {"avif": "heic", "heic": "avif"}.get(container))
-    )
-    notes.extend(found.notes)
-    pages = _field(image, "n-pages", 1)
-    if pages > 1:
-        notes.append(f"the first of {pages} {'frames' if container in ('gif', 'webp') else 'pages'} is used")
-    if _tiff_number(container, data, exif.EXTRA_SAMPLES) == 1:
-        notes.append("the colours, stored multiplied by the opacity, were divided by it")
+    notes = _opening_notes(container, data, image, name, found)
     image, carried, notes = _to_rgb(image, name, found.metadata, notes)
     grey = image.bands < 3
-    pixels, alpha = _arrays(
-        image, data, name, 1 if container in ("avif", "heic", "gif") else found.orientation
-    )
+    pixels, alpha = _arrays(_upright(container, image, data, name, found))
     bits = _field(image, "bits-per-sample", pixels.dtype.itemsize * 8)
     if pixels.dtype == np.uint16 and container in ("avif", "heic") and 8 < bits < 16:
         for plane in (pixels, alpha):  # full range: repeat the high bits in the low ones that are zero
@@ -132,19 +121,23 @@ def decode_mask_source(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: st
 
     16-bit samples keep their high byte. Errors as `decode`.
     """
-    photo = decode(data, limits=limits, name=name)
-    luma: Any
-    if photo.origin is not None and photo.origin.grey:
-        luma = photo.pixels[..., 0]
-    else:
+    container, image = _open(data, limits, name)
+    found = _carried(container, data, image)
+    notes = _opening_notes(container, data, image, name, found)
+    image, _, notes = _to_rgb(image, name, found.metadata, notes)
+    stored = _upright(container, image, data, name, found)
+    bands = stored.shape[2]
+    luma: Any = stored[..., 0]
+    if bands > 2:
         weights = np.array([19595, 38470, 7471], np.uint32)  # Rec. 601 in 16-bit fixed point, sums to 1
-        luma = np.empty(photo.pixels.shape[:2], photo.pixels.dtype)
+        luma = np.empty(stored.shape[:2], stored.dtype)
         for row in range(0, luma.shape[0], 64):
-            chunk = photo.pixels[row : row + 64].astype(np.uint32) @ weights
+            chunk = stored[row : row + 64, :, :3].astype(np.uint32) @ weights
             luma[row : row + 64] = (chunk + 32768) >> 16
-    alpha = photo.alpha
     return MaskSource(
-        luma=_eight_bits(luma), alpha=None if alpha is None else _eight_bits(alpha), notes=photo.notes
+        luma=_eight_bits(luma),
+        alpha=_eight_bits(stored[..., -1]) if bands in (2, 4) else None,
+        notes=tuple(notes),
     )
 
 
@@ -274,9 +267,22 @@ def _to_rgb(image: Any, name: str, carried: Metadata, notes: list[str]) -> tuple
     return image, carried, notes
 
 
-def _arrays(image: Any, data: bytes, name: str, orientation: int) -> tuple[Samples, Samples | None]:
-    """Decode: return upright (H, W, 3) pixels and (H, W) alpha or None, both new and contiguous."""
-    stored = _turned(_stored(image, data, name), orientation)
+def _opening_notes(container: str, data: bytes, image: Any, name: str, found: blocks.Found) -> list[str]:
+    suffix = Path(name).suffix.lower()
+    notes = [f"the file is {container.upper()}, not {suffix[1:].upper()}"] * (
+        SUFFIXES.get(suffix, container) not in (container, {"avif": "heic", "heic": "avif"}.get(container))
+    )
+    notes.extend(found.notes)
+    pages = _field(image, "n-pages", 1)
+    if pages > 1:
+        notes.append(f"the first of {pages} {'frames' if container in ('gif', 'webp') else 'pages'} is used")
+    if _tiff_number(container, data, exif.EXTRA_SAMPLES) == 1:
+        notes.append("the colours, stored multiplied by the opacity, were divided by it")
+    return notes
+
+
+def _arrays(stored: Any) -> tuple[Samples, Samples | None]:
+    """Return upright samples as (H, W, 3) pixels and (H, W) alpha or None, contiguous."""
     bands = stored.shape[2]
     alpha = np.array(stored[..., -1]) if bands in (2, 4) else None
     if bands == 3:
@@ -284,6 +290,12 @@ def _arrays(image: Any, data: bytes, name: str, orientation: int) -> tuple[Sampl
     pixels: Any = np.empty((*stored.shape[:2], 3), stored.dtype)
     pixels[:] = stored[..., :3] if bands == 4 else stored[..., :1]
     return pixels, alpha
+
+
+def _upright(container: str, image: Any, data: bytes, name: str, found: blocks.Found) -> Any:
+    """Decode: return upright samples (H, W, bands)."""
+    orientation = 1 if container in ("avif", "heic", "gif") else found.orientation  # libheif turns by itself
+    return _turned(_stored(image, data, name), orientation)
 
 
 def _stored(image: Any, data: bytes, name: str) -> Any:
