@@ -9,6 +9,7 @@ with the original. Nothing here knows which engine made a fill; matching its col
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,16 @@ def rim(mask: NDArray[np.bool_], *, grow_px: float = 2, feather_px: float = 0) -
     A crop gives the same values as the whole picture wherever it holds the surroundings of
     ``grow_px + feather_px`` pixels.
     """
-    distance = _native.distance_transform(np.ascontiguousarray(mask))
-    hole = distance <= grow_px
-    weight = (
-        falloff(distance - np.float32(grow_px), feather_px) if feather_px > 0 else hole.astype(np.float32)
-    )
+    hole = np.zeros(mask.shape, np.bool_)
+    weight = np.zeros(mask.shape, np.float32)
+    box = Mask.from_bool(mask).box
+    if box is not None:
+        window = box.grown(ceil(grow_px + feather_px)).clipped(Size.of(mask.shape)).slices
+        distance = _native.distance_transform(mask[window])
+        hole[window] = distance <= grow_px
+        weight[window] = hole[window]
+        if feather_px > 0:
+            weight[window] = falloff(distance - np.float32(grow_px), feather_px)
     return Rim(hole=hole, weight=weight)
 
 

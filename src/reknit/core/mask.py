@@ -21,6 +21,7 @@ from reknit.core.fit import resampled
 from reknit.core.geometry import Box, Size
 
 Bools = NDArray[np.bool_]
+_STRIP_ROWS = 64  # of one pass over a large picture
 _CELL_PX = 128  # windows of grow and shrink: work is done only around the hole
 
 
@@ -284,14 +285,22 @@ def _luma(picture: NDArray[Any]) -> NDArray[Any]:
     """Return (H, W) uint8 luma of a grey or colour picture of 8 or 16 bits, or of a bool plane."""
     if picture.dtype.name not in ("uint8", "uint16", "bool"):
         raise _unusable(picture, "uint8, uint16 or bool samples; use from_unit for floats")
-    if picture.dtype == np.bool_:
-        picture = picture.astype(np.uint8) * np.uint8(255)
-    if picture.dtype == np.uint16:
-        picture = ((picture.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if picture.ndim == 3 and picture.shape[2] in (3, 4) and 0 not in picture.shape:
-        r, g, b = (picture[..., i].astype(np.uint32) for i in range(3))
-        return ((r * 299 + g * 587 + b * 114 + 500) // 1000).astype(np.uint8)
-    return _plane(picture)
+    colour = picture.ndim == 3 and picture.shape[2] in (3, 4) and 0 not in picture.shape
+    planes = picture if colour else _plane(picture)
+    if not colour and planes.dtype == np.uint8:
+        return planes
+    luma = np.empty(planes.shape[:2], np.uint8)
+    for y in range(0, len(luma), _STRIP_ROWS):
+        strip = planes[y : y + _STRIP_ROWS]
+        if strip.dtype == np.bool_:
+            strip = strip * np.uint8(255)
+        elif strip.dtype == np.uint16:
+            strip = (strip.astype(np.uint32) * 255 + 32767) // 65535
+        if colour:
+            r, g, b = (strip[..., i].astype(np.uint16) for i in range(3))
+            strip = (r * 77 + g * 150 + b * 29 + 128) >> 8  # 65535 at most
+        luma[y : y + _STRIP_ROWS] = strip
+    return luma
 
 
 def _unusable(array: NDArray[Any], wanted: str) -> InputError:

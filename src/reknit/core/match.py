@@ -143,8 +143,9 @@ def _add_grain(
         return
     for y in range(0, len(hole), _STRIP_ROWS):
         strip = hole[y : y + _STRIP_ROWS]
-        noise = rng.standard_normal((int(np.count_nonzero(strip)), len(mix)), dtype=np.float32)
-        result[y : y + _STRIP_ROWS][strip] += noise @ mix.T
+        noise = rng.standard_normal((len(mix), int(np.count_nonzero(strip))), dtype=np.float32)
+        for channel, shares in enumerate(mix):
+            result[y : y + _STRIP_ROWS, :, channel][strip] += (shares[:, None] * noise).sum(axis=0)
 
 
 def grain_covariance(pixels: Samples | Floats, where: NDArray[np.bool_]) -> NDArray[np.float64] | None:
