@@ -18,13 +18,15 @@ namespace {
 
 using Pixels = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::device::cpu>;
 
-reknit::PixelView view(const Pixels& pixels) {
+reknit::PixelView view(const Pixels& pixels, int left = 0, int top = 0) {
   return {pixels.data(),
           static_cast<int>(pixels.shape(1)),
           static_cast<int>(pixels.shape(0)),
           pixels.stride(0),
           pixels.stride(1),
-          pixels.stride(2)};
+          pixels.stride(2),
+          left,
+          top};
 }
 
 }  // namespace
@@ -39,18 +41,18 @@ void bind_jpeg(nb::module_& m) {
             return Jpeg::read(reinterpret_cast<const std::uint8_t*>(data.c_str()), data.size());
           },
           "data"_a)
-      .def("blank", &Jpeg::blank, "width"_a, "height"_a)
+      .def("placed", &Jpeg::placed, "width"_a, "height"_a, "left"_a = 0, "top"_a = 0)
       .def(
           "update",
-          [](Jpeg& self, std::optional<Pixels> before, const Pixels& after) {
+          [](Jpeg& self, std::optional<Pixels> before, const Pixels& after, int left, int top) {
             reknit::PixelView old{};
-            if (before) old = view(*before);
+            if (before) old = view(*before, left, top);
             const reknit::PixelView fresh = view(after);
             nb::gil_scoped_release release;
             const reknit::JpegCounts counts = self.update(before ? &old : nullptr, fresh);
             return std::make_pair(counts.carried, counts.total);
           },
-          "before"_a.noconvert().none(), "after"_a.noconvert())
+          "before"_a.noconvert().none(), "after"_a.noconvert(), "left"_a = 0, "top"_a = 0)
       .def(
           "write",
           [](const Jpeg& self, const nb::bytes& segments) {

@@ -616,6 +616,7 @@ class Updater {
 
  private:
   bool same(int x, int y) const {
+    if (!before_->holds(x, y)) return false;
     const std::uint8_t *a = before_->at(x, y), *b = after_.at(x, y);
     const std::ptrdiff_t s = before_->channel, t = after_.channel;
     return a[0] == b[0] && a[s] == b[t] && a[2 * s] == b[2 * t];
@@ -626,6 +627,7 @@ class Updater {
     const int y0 = my * 8 * v_, y1 = std::min(y0 + 8 * v_, jpeg_.height);
     const bool packed =
         before_->channel == 1 && after_.channel == 1 && before_->column == 3 && after_.column == 3;
+    if (!before_->holds(x0, y0) || !before_->holds(x1 - 1, y1 - 1)) return true;
     for (int y = y0; y < y1; ++y) {
       if (packed) {
         if (std::memcmp(before_->at(x0, y), after_.at(x0, y), 3 * static_cast<std::size_t>(x1 - x0)) != 0)
@@ -926,7 +928,7 @@ int Jpeg::mcu_v() const {
   return most;
 }
 
-Jpeg Jpeg::blank(int new_width, int new_height) const {
+Jpeg Jpeg::placed(int new_width, int new_height, int left, int top) const {
   if (new_width < 1 || new_height < 1 || new_width > 65535 || new_height > 65535)
     fail("a JPEG side is 1 to 65535 px");
   Jpeg out;
@@ -945,13 +947,21 @@ Jpeg Jpeg::blank(int new_width, int new_height) const {
   std::size_t blocks = 0;
   size_up(out, &blocks);
   take_memory(out);
+  const int mcu_width = 8 * mcu_h(), mcu_height = 8 * mcu_v();
+  if (left % mcu_width != 0 || top % mcu_height != 0) return out;
+  for (std::size_t c = 0; c < components.size(); ++c) {
+    const JpegComponent& from = components[c];
+    JpegComponent& to = out.components[c];
+    const int dx = left / mcu_width * from.h, dy = top / mcu_height * from.v;
+    for (int y = std::max(0, -dy); y < std::min(from.rows, to.rows - dy); ++y)
+      for (int x = std::max(0, -dx); x < std::min(from.stride, to.stride - dx); ++x)
+        std::copy_n(from.block(x, y), 64, to.block(x + dx, y + dy));
+  }
   return out;
 }
 
 JpegCounts Jpeg::update(const PixelView* before, const PixelView& after) {
-  for (const PixelView* view : {before, &after})
-    if (view != nullptr && (view->width != width || view->height != height))
-      fail("the pixels have another size");
+  if (after.width != width || after.height != height) fail("the pixels have another size");
   const int h = mcu_h(), v = mcu_v();
   const int mcus_x = ceil_div(width, 8 * h), mcus_y = ceil_div(height, 8 * v);
   Updater updater(*this, before, after, h, v);

@@ -22,7 +22,8 @@ class JpegError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A view of interleaved 8-bit samples; strides in bytes, so that turned pictures need no copy.
+// A view of interleaved 8-bit samples; strides in bytes, so that turned pictures need no copy. (left, top) is
+// where its first pixel lies in the picture it is compared with.
 struct PixelView {
   const std::uint8_t* data;
   int width;
@@ -30,8 +31,11 @@ struct PixelView {
   std::ptrdiff_t row;
   std::ptrdiff_t column;
   std::ptrdiff_t channel;
+  int left = 0;
+  int top = 0;
 
-  const std::uint8_t* at(int x, int y) const { return data + y * row + x * column; }
+  bool holds(int x, int y) const { return x >= left && x < left + width && y >= top && y < top + height; }
+  const std::uint8_t* at(int x, int y) const { return data + (y - top) * row + (x - left) * column; }
 };
 
 struct JpegComponent {
@@ -62,8 +66,10 @@ class Jpeg {
   // Parses and decodes the entropy-coded data. Throws JpegError.
   static Jpeg read(const std::uint8_t* data, std::size_t size);
 
-  // A picture of another size with the same tables, sampling and colour transform; all coefficients zero.
-  Jpeg blank(int width, int height) const;
+  // A picture of another size with the same tables, sampling and colour transform, on which this one lies at
+  // (left, top), maybe partly outside. Its coefficients are carried over if the place is a whole number of
+  // MCUs away from the corner; the others are zero.
+  Jpeg placed(int width, int height, int left, int top) const;
 
   // Codes again the blocks in whose area `after` differs from `before` (every block if `before` is null).
   // Samples that did not change keep the value that the old coefficients give, so that a block is disturbed

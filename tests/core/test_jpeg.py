@@ -247,10 +247,34 @@ def test_segments_come_through_untouched_and_in_order():
     assert encoded.data[2 : 20 + len(extra)] == data[2 : 20 + len(extra)]
 
 
-def test_another_size_keeps_tables_and_subsampling():
+def on_larger_canvas(photo, left, top, right, bottom, value=77):
+    pixels = np.pad(photo.pixels, ((top, bottom), (left, right), (0, 0)), constant_values=value)
+    return replace(photo.with_pixels(pixels), origin=replace(photo.origin, left=left, top=top))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_larger_canvas_carries_the_blocks_that_stay_on_the_grid(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    out = io.BytesIO()
+    Image.fromarray(scene(64, 96)).save(out, "JPEG", quality=88, exif=tags)
+    photo = codec.decode(out.getvalue())
+    larger = on_larger_canvas(photo, 32, 16, 48, 80)
+    encoded = codec.encode(larger)
+    assert encoded.carried_blocks == 64 * 96 // 64 * 3 // 2
+    back = codec.decode(encoded.data)
+    assert back.size == larger.size
+    height, width = photo.pixels.shape[:2]
+    inner = back.pixels[
+        16 + 2 : 16 + height - 2, 32 + 2 : 32 + width - 2
+    ]  # chroma is interpolated at the seam
+    np.testing.assert_array_equal(inner, photo.pixels[2:-2, 2:-2])
+    assert np.abs(back.pixels[:, -30:].astype(int) - 77).max() <= 2
+
+
+def test_a_canvas_off_the_grid_keeps_tables_and_subsampling():
     data = coded(scene(48, 48), sampling="422", quality=77)
-    photo = codec.decode(data)
-    larger = photo.with_pixels(scene(60, 90, 2))
+    larger = on_larger_canvas(codec.decode(data), 5, 0, 0, 0)
     encoded = codec.encode(larger)
     back = codec.decode(encoded.data)
     assert back.size == larger.size and encoded.carried_blocks == 0
@@ -259,6 +283,23 @@ def test_another_size_keeps_tables_and_subsampling():
         np.testing.assert_array_equal(mine, source)
     fresh = opened(coded(larger.pixels, sampling="422", quality=77)).astype(int)
     assert np.abs(back.pixels - fresh).mean() < 1.5
+
+
+@given(
+    sides=st.tuples(*[st.integers(0, 40)] * 4),
+    sampling=st.sampled_from(sorted(SAMPLINGS)),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_canvas_is_right_inside(sides, sampling, height, width):
+    data = coded(scene(height, width), sampling=sampling, quality=100)
+    photo = codec.decode(data)
+    larger = on_larger_canvas(photo, *sides, value=128)
+    back = codec.decode(codec.encode(larger).data)
+    assert back.size == larger.size
+    luma = np.array([0.299, 0.587, 0.114])
+    assert np.abs((back.pixels.astype(float) - larger.pixels) @ luma).mean() < 4
 
 
 def test_cmyk_and_changed_metadata():

@@ -50,10 +50,16 @@ int main(int argc, char** argv) {
         std::vector<std::uint8_t> after = before;
         after[below(after.size())] ^= 0x55;
         const auto view = [&](const std::vector<std::uint8_t>& pixels) {
-          return reknit::PixelView{pixels.data(), jpeg.width, jpeg.height, jpeg.width * 3, 3, 1};
+          return reknit::PixelView{pixels.data(), jpeg.width, jpeg.height, jpeg.width * 3, 3, 1, 0, 0};
         };
         const reknit::PixelView old = view(before), fresh = view(after);
         jpeg.update(&old, fresh);
+        const int left = static_cast<int>(below(9)) * 8 - 32, top = static_cast<int>(below(9)) * 8 - 32;
+        jpeg = jpeg.placed(jpeg.width, jpeg.height, left, top);
+        reknit::PixelView moved = old;
+        moved.left = left;
+        moved.top = top;
+        jpeg.update(&moved, fresh);
       }
       const std::string written = jpeg.write("");
       const reknit::Jpeg again =

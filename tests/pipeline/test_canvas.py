@@ -150,8 +150,8 @@ def test_expand_keeps_the_photo_and_marks_the_rest(shape, sides, wide, alpha, se
         assert larger.alpha is None
     assert larger.metadata == photo.metadata
     assert larger.notes == photo.notes
-    assert larger.origin == Origin(container="jpeg", grey=True)
-    assert photo.origin.data == b"file"
+    assert larger.origin.grey and larger.origin.data is photo.origin.data
+    assert (larger.origin.left, larger.origin.top) == (sides[0], sides[1])
 
 
 def test_new_pixels_repeat_the_edge():

@@ -75,6 +75,8 @@ class Origin:
     pixels : ndarray or None
         The upright pixels as decoded from ``data`` (shared with the photo): what "unchanged" is measured
         against.
+    left, top : int
+        Where the first of these pixels lies in the photo, if its canvas has changed since.
     """
 
     container: str
@@ -86,6 +88,8 @@ class Origin:
     orientation: int = 1
     data: bytes | None = field(default=None, repr=False)
     pixels: Samples | None = field(default=None, repr=False)
+    left: int = 0
+    top: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,9 +52,10 @@ class CannotCarry(Exception):
 def resave(photo: Photo) -> Carried:
     """Return a photo that came from a JPEG as a JPEG, reusing whatever of the source it can.
 
-    With the source's size, every block whose pixels did not change is carried; the picture also keeps lying
-    as it lay (EXIF orientation), so that a turned camera photo loses nothing either. With another size, all
-    blocks are coded with the source's quantisation tables and subsampling.
+    Every block whose pixels did not change is carried; the picture also keeps lying as it lay (EXIF
+    orientation), so that a turned camera photo loses nothing either. On a larger canvas that holds if the
+    source's place on it is a whole number of blocks (8 or 16 px) from the corner where the stored picture
+    starts; else all blocks are coded anew, with the source's quantisation tables and subsampling.
 
     Parameters
     ----------
@@ -75,12 +76,19 @@ def resave(photo: Photo) -> Carried:
         segments, orientation = _segments(photo, origin)
         if source.rgb and b"Adobe" not in segments:
             raise CannotCarry("it holds RGB components but the segment that says so was removed")
-        if origin.pixels.shape == photo.pixels.shape and orientation == origin.orientation:
-            counts = source.update(_stored(origin.pixels, orientation), _stored(photo.pixels, orientation))
+        before, after = _stored(origin.pixels, orientation), _stored(photo.pixels, orientation)
+        left, top = _stored_place(origin, photo, orientation)
+        parts = [source.component(number) for number in range(source.count)]
+        aligned = (
+            left % (8 * max(part[1] for part in parts)) == 0
+            and top % (8 * max(part[2] for part in parts)) == 0
+        )
+        if (left, top) != (0, 0) or before.shape != after.shape or orientation != origin.orientation:
+            source = source.placed(after.shape[1], after.shape[0], left, top)
+        if aligned and orientation == origin.orientation:
+            counts = source.update(before, after, left, top)
         else:
-            segments = blocks.jpeg_blocks(photo.metadata, same=True, fresh=False)
-            source = source.blank(photo.size.width, photo.size.height)
-            counts = source.update(None, _stored(photo.pixels, 1))
+            counts = source.update(None, after)
             notes = (*notes, "every block was coded again, with the source's tables and subsampling")
         data = source.write(segments)
     except _native.JpegError as error:
@@ -132,6 +140,17 @@ def _stored(upright: Any, orientation: int) -> NDArray[np.uint8]:
     if orientation in (3, 4, 7, 8):
         upright = upright[::-1]
     return upright.transpose(1, 0, 2) if orientation >= 5 else upright
+
+
+def _stored_place(origin: Origin, photo: Photo, orientation: int) -> tuple[int, int]:
+    """Return where the source's stored picture starts on the photo's, as it will be stored."""
+    pixels = origin.pixels if origin.pixels is not None else photo.pixels
+    left, top = origin.left, origin.top
+    if orientation in (2, 3, 6, 7):
+        left = photo.size.width - pixels.shape[1] - left
+    if orientation in (3, 4, 7, 8):
+        top = photo.size.height - pixels.shape[0] - top
+    return (top, left) if orientation >= 5 else (left, top)
 
 
 def _left_out(data: bytes, end: int) -> tuple[str, ...]:

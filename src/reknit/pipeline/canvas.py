@@ -147,7 +147,7 @@ def expand(photo: Photo, canvas: Canvas) -> tuple[Photo, NDArray[np.bool_]]:
     """Return ``photo`` on its ``canvas`` and where the canvas is new, (H, W) bool, True = to be filled.
 
     New pixels repeat the photo's edge, a new alpha is opaque; the photo's own samples are equal at their
-    place. Metadata and the kind of file stay, but no encoded JPEG blocks: none can be carried over.
+    place. Metadata and the kind of file stay.
     """
     if canvas.photo_box.size != photo.size:
         raise ValueError(f"the canvas is for a photo of {canvas.photo_box.size}, not {photo.size}")
@@ -157,7 +157,7 @@ def expand(photo: Photo, canvas: Canvas) -> tuple[Photo, NDArray[np.bool_]]:
     if alpha is not None:
         opaque = np.iinfo(alpha.dtype).max
         alpha = np.pad(alpha, ((top, bottom), (left, right)), constant_values=opaque)
-    origin = photo.origin and replace(photo.origin, data=None, pixels=None)
+    origin = photo.origin and replace(photo.origin, left=photo.origin.left + left, top=photo.origin.top + top)
     new = np.ones(canvas.size.shape, np.bool_)
     new[canvas.photo_box.slices] = False
     return replace(photo, pixels=np.ascontiguousarray(pixels), alpha=alpha, origin=origin), new
