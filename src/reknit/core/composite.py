@@ -115,7 +115,7 @@ class Canvas:
         weight : ndarray of float32 or bool, (h, w)
             Share of the fill. Where it is 1 the result is the fill, where it is 0 nothing is written.
         """
-        touched = Mask(fill=weight > 0).box
+        touched = Mask(fill=np.greater(weight, 0)).box
         if touched is None:
             return
         inner = touched.moved(box.x0, box.y0).slices
