@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=lambda s: tuple(s.split(",")), default=(), metavar="A,B",
                         help=f"of {', '.join(peers.catalogue())}; default: all installed but biharmonic")  # fmt: skip
     parser.add_argument("--engine", default="exemplar", help="Reknit's engine under test")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="processes for quality")
     parser.add_argument("--tuning", action="store_true", help="quality on the tuning set")
     parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="FOLDER")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="also write the page there")
@@ -47,7 +49,7 @@ def main() -> None:
     args = _arguments()
     options = run.Options(
         out=args.out, engine=args.engine, limit=args.cases, threads=args.threads, rounds=args.rounds,
-        peers=args.peers, tuning=args.tuning,
+        peers=args.peers, tuning=args.tuning, jobs=args.jobs,
     )  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     for name, measure in MEASUREMENTS.items():

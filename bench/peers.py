@@ -26,7 +26,6 @@ Fill = Callable[[Picture, Hole], Picture]
 
 PATCHMATCH_SIZES = (3, 5, 7)
 PATCHMATCH = tuple(f"pypatchmatch-{size}" for size in PATCHMATCH_SIZES)
-SLOW = ("biharmonic", "gmic-cli", "gmic")  # seconds per case, or blurry by design: asked for by name
 
 
 def patchmatch(photo: Picture, hole: Hole, *, size: int) -> Picture:

@@ -59,7 +59,7 @@ def _quality(result: Results) -> list[str]:
             ]
             lines.append(["pypatchmatch, best per metric", *best, ""])
         out += [
-            f"{title} ({len(some)}): means, and the median time of one run.",
+            f"{title} ({len(some)}): means, and the median seconds of a run (rough; see Speed).",
             table(["method", *arrows, "s"], lines),
         ]
     peak = [row["scores"]["reknit"]["peak_bytes"] / 1e6 for row in rows]

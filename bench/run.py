@@ -8,8 +8,12 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,8 @@ class Options:
         Peers asked for; empty for all that are quick and installed.
     tuning : bool
         Use the tuning set instead of the held-out one.
+    jobs : int
+        Processes that work on the cases of `quality`.
     """
 
     out: Path
@@ -50,6 +56,7 @@ class Options:
     rounds: int = 3
     peers: tuple[str, ...] = ()
     tuning: bool = False
+    jobs: int = 1
 
     def drawn(self, some: list[Case]) -> list[Case]:
         """Return at most ``limit`` cases, evenly drawn."""
@@ -67,27 +74,39 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _judged(case: Case, options: Options) -> tuple[dict[str, Any], dict[str, peers.Picture]]:
+    """Fill one case with every method: the row of scores, and the filled photos."""
+    threads = min(options.threads)
+    methods = {"reknit": ours.product(options.engine, threads=threads), **options.rivals()}
+    filled, scores = {}, {}
+    for name, fill in methods.items():
+        with peers.quiet():
+            start = time.perf_counter()
+            filled[name] = fill(case.holed, case.hole)
+            seconds = time.perf_counter() - start
+        outside = bool(np.array_equal(filled[name][~case.hole], case.truth[~case.hole]))
+        scores[name] = metrics.measure(filled[name], case.truth, case.hole)
+        scores[name] |= {"seconds": seconds, "outside_equal": outside}
+    memory = child.measured(case, "reknit", engine=options.engine, threads=threads)
+    scores["reknit"]["peak_bytes"] = memory["peak_bytes"]
+    scores["reknit"]["fill_bytes"] = memory["peak_bytes"] - memory["before_bytes"]
+    row = {"case": case.name, "real": case.real, "hole": float(case.hole.mean()), "scores": scores}
+    return row, filled
+
+
 def quality(options: Options) -> dict[str, Any]:
-    """Fill every case with Reknit (at the fewest threads) and the peers; metrics, seconds, Reknit's peak memory."""
-    methods = {"reknit": ours.product(options.engine, threads=min(options.threads)), **options.rivals()}
+    """Fill every case with Reknit (at the fewest threads) and the peers; metrics, seconds, Reknit's peak memory.
+
+    Cases run in ``options.jobs`` processes, so seconds are rough: `speed` measures them.
+    """
     some = options.drawn(cases.tuning() if options.tuning else cases.held_out())
-    sheet, rows = Sheet(options.out, list(methods)), Rows()
-    for number, case in enumerate(some, 1):
-        _say(f"quality {number}/{len(some)} {case.name}")
-        filled, scores = {}, {}
-        for name, fill in methods.items():
-            start = clock.time.perf_counter()
-            with peers.quiet():
-                filled[name] = fill(case.holed, case.hole)
-            seconds = clock.time.perf_counter() - start
-            outside = bool(np.array_equal(filled[name][~case.hole], case.truth[~case.hole]))
-            scores[name] = metrics.measure(filled[name], case.truth, case.hole)
-            scores[name] |= {"seconds": seconds, "outside_equal": outside}
-        memory = child.measured(case, "reknit", engine=options.engine, threads=min(options.threads))
-        scores["reknit"]["peak_bytes"] = memory["peak_bytes"]
-        scores["reknit"]["fill_bytes"] = memory["peak_bytes"] - memory["before_bytes"]
-        rows.append({"case": case.name, "real": case.real, "hole": float(case.hole.mean()), "scores": scores})
-        sheet.add(case, filled, scores)
+    sheet, rows = Sheet(options.out, ["reknit", *options.rivals()]), Rows()
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        judged = pool.map(_judged, some, repeat(options))
+        for number, (case, (row, filled)) in enumerate(zip(some, judged, strict=True), 1):
+            _say(f"quality {number}/{len(some)} {case.name}")
+            rows.append(row)
+            sheet.add(case, filled, row["scores"])
     return {
         "rows": rows,
         "sheets": sheet.close(),
