@@ -66,7 +66,7 @@ def _usage(error: click.ClickException) -> ReknitError:
         )
     if isinstance(error, click.MissingParameter):
         return InputError(_lower(message), code="argument.missing", hint=f"see {help_command}")
-    if isinstance(error, click.BadParameter):
+    if isinstance(error, (click.BadParameter, click.BadOptionUsage)):
         return InputError(_lower(message), code="option.value", hint=f"see {help_command}")
     group = context.command if context else None
     if isinstance(group, click.Group) and context and message.startswith("No such command"):

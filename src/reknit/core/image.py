@@ -153,7 +153,7 @@ class Photo:
 
     @staticmethod
     def from_array(array: NDArray[Any]) -> Photo:
-        """Return a photo of a copy of ``array``.
+        """Return a photo of a copy of ``array``; one of a grey array is saved as grey.
 
         Parameters
         ----------
@@ -182,7 +182,8 @@ class Photo:
         grey = array.shape[2] == 1
         pixels = np.repeat(array, 3, axis=2) if grey else np.array(array[:, :, :3], order="C")
         alpha = np.array(array[:, :, 3], order="C") if array.shape[2] == 4 else None
-        return Photo(pixels=pixels, alpha=alpha)
+        origin = Origin(container="png", grey=True) if grey else None
+        return Photo(pixels=pixels, alpha=alpha, origin=origin)
 
     def to_numpy(self) -> Samples:
         """Return a new, writable (H, W, 3) array, or (H, W, 4) with alpha."""
