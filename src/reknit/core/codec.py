@@ -7,9 +7,17 @@ loss) and `core.files` (atomic writing).
 
 from __future__ import annotations
 
-from reknit.core.containers import SUFFIXES, WRITABLE, container_of, library_version, sniff, supported
+from reknit.core.containers import (
+    SUFFIXES,
+    WRITABLE,
+    Encoded,
+    container_of,
+    library_version,
+    sniff,
+    supported,
+)
 from reknit.core.decode import Limits, MaskSource, decode, decode_mask_source, read
-from reknit.core.encode import Encoded, encode, write
+from reknit.core.encode import encode, write
 
 __all__ = [
     "SUFFIXES",

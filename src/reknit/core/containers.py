@@ -5,6 +5,7 @@ It knows magic numbers and names, no pixels. pyvips is imported when `libvips` i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,29 @@ SUFFIXES = {
     ".tif": "tiff", ".tiff": "tiff", ".avif": "avif", ".heic": "heic", ".heif": "heic", ".gif": "gif",
 }  # fmt: skip
 WRITABLE = ("jpeg", "png", "webp", "tiff", "avif")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """An encoded photo.
+
+    Attributes
+    ----------
+    data : bytes
+        The file.
+    container : str
+    notes : tuple of str
+        What encoding had to change or could not carry, in sentences for people.
+    carried_blocks, total_blocks : int
+        For JPEG: how many of the file's 8×8 blocks are the source's own coefficients, never re-encoded, of
+        how many. Both 0 for other containers.
+    """
+
+    data: bytes
+    container: str
+    notes: tuple[str, ...] = ()
+    carried_blocks: int = 0
+    total_blocks: int = 0
 
 
 def sniff(data: bytes) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core import exif, files, heic, isobmff
+from reknit.core import exif, files
 from reknit.core import metadata as blocks
 from reknit.core.containers import SUFFIXES, libvips, sniff
 from reknit.core.errors import InputError
@@ -305,6 +305,8 @@ def _stored(image: Any, data: bytes, name: str) -> Any:
     except libvips().Error as error:
         container = sniff(data) or ""
         if container == "heic" and "not been built in" in str(error):
+            from reknit.core import heic
+
             try:
                 return heic.pixels(data)
             except (ValueError, EOFError, RuntimeError, SyntaxError) as damage:
@@ -329,6 +331,8 @@ def _lossless(container: str, data: bytes) -> bool:
     if container == "webp":
         return blocks.webp_lossless(data)
     if container == "avif":
+        from reknit.core import isobmff
+
         return isobmff.is_lossless(data)
     if container == "tiff":
         return _tiff_number(container, data, exif.COMPRESSION) not in (6, 7, 50001)

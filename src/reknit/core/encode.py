@@ -6,43 +6,20 @@ cannot hold is said in notes. It knows no engines, no masks and no terminal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core import files, jpeg
+from reknit.core import files
 from reknit.core import metadata as blocks
-from reknit.core.containers import WRITABLE, container_of, libvips
+from reknit.core.containers import WRITABLE, Encoded, container_of, libvips
 from reknit.core.errors import InputError, Unavailable
 from reknit.core.image import Metadata, Photo, Samples
 
 _MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """An encoded photo.
-
-    Attributes
-    ----------
-    data : bytes
-        The file.
-    container : str
-    notes : tuple of str
-        What encoding had to change or could not carry, in sentences for people.
-    carried_blocks, total_blocks : int
-        For JPEG: how many of the file's 8×8 blocks are the source's own coefficients, never re-encoded, of
-        how many. Both 0 for other containers.
-    """
-
-    data: bytes
-    container: str
-    notes: tuple[str, ...] = ()
-    carried_blocks: int = 0
-    total_blocks: int = 0
 
 
 def write(
@@ -102,18 +79,12 @@ def encode(photo: Photo, *, container: str | None = None, quality: int | None = 
         )
     notes: tuple[str, ...] = ()
     if container == "jpeg" and quality is None and origin and origin.data and photo.bits == 8:
+        from reknit.core import jpeg
+
         try:
-            carried = jpeg.resave(photo)
+            return jpeg.resave(photo)
         except jpeg.CannotCarry as why:
             notes = (f"every block was coded again: {why}",)
-        else:
-            return Encoded(
-                data=carried.data,
-                container=container,
-                notes=carried.notes,
-                carried_blocks=carried.carried_blocks,
-                total_blocks=carried.total_blocks,
-            )
     encoded = _encoded(photo, container, quality)
     return replace(encoded, notes=notes + encoded.notes)
 
@@ -177,6 +148,8 @@ def _save_options(
     origin = photo.origin
     lossless = quality is None and (origin is None or origin.lossless)
     if container == "jpeg":
+        from reknit.core import jpeg
+
         source = origin.data if origin and quality is None else None
         guess = jpeg.estimated_quality(source) if source else None
         sampling = "auto" if source is None else "on" if jpeg.has_subsampling(source) else "off"

@@ -7,7 +7,7 @@ subsampling. It knows bytes and pixels, no files and no engines; the coefficient
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reknit import _native
 from reknit.core import exif
 from reknit.core import metadata as blocks
+from reknit.core.containers import Encoded
 from reknit.core.image import Origin, Photo
 
 # The luma table of ITU-T T.81, annex K, in zigzag order.
@@ -26,30 +27,11 @@ _ANNEX_K_LUMA = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """A JPEG made from another one.
-
-    Attributes
-    ----------
-    data : bytes
-        The file.
-    carried_blocks, total_blocks : int
-        How many 8×8 blocks of coefficients, over all components, are the source's own, of how many.
-    notes : tuple of str
-    """
-
-    data: bytes
-    carried_blocks: int
-    total_blocks: int
-    notes: tuple[str, ...] = ()
-
-
 class CannotCarry(Exception):
     """The source is of a kind whose coefficients cannot be reused; the message says why."""
 
 
-def resave(photo: Photo) -> Carried:
+def resave(photo: Photo) -> Encoded:
     """Return a photo that came from a JPEG as a JPEG, reusing whatever of the source it can.
 
     Every block whose pixels did not change is carried; the picture also keeps lying as it lay (EXIF
@@ -93,7 +75,7 @@ def resave(photo: Photo) -> Carried:
         data = source.write(segments)
     except _native.JpegError as error:
         raise CannotCarry(str(error)) from error
-    return Carried(data=data, carried_blocks=counts[0], total_blocks=counts[1], notes=notes)
+    return Encoded(data=data, container="jpeg", notes=notes, carried_blocks=counts[0], total_blocks=counts[1])
 
 
 def estimated_quality(data: bytes) -> int | None:

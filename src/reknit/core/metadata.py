@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reknit.core import exif, isobmff
+from reknit.core import exif
 from reknit.core.image import Metadata
 
 _JPEG_EXIF = b"Exif\0\0"
@@ -65,6 +65,8 @@ def attach(container: str, data: bytes, metadata: Metadata, *, same: bool, opaqu
         blobs[exif.PHOTOSHOP] = dict(metadata.blocks).get("photoshop") if same else None
         return exif.into_tiff(data, metadata.exif, {tag: blob for tag, blob in blobs.items() if blob})
     if container == "avif" and metadata.exif:
+        from reknit.core import isobmff
+
         return isobmff.with_exif(data, metadata.exif)
     return data
 
