@@ -22,7 +22,7 @@ from reknit.core.image import Photo
 from reknit.core.progress import Part, Report, Reporter
 from reknit.core.region import Region
 from reknit.core.request import FillRequest
-from reknit.core.result import FillResult
+from reknit.core.result import FillResult, Plan
 from reknit.engines.base import Engine, Session
 from reknit.pipeline.crew import run_all
 from reknit.pipeline.piece import Call, Patch, Piece, cut, filled, has_equal_channels
@@ -56,6 +56,7 @@ def fill(request: FillRequest, *, threads: int = 1, report: Report | None = None
     """
     report = report or Reporter()
     clock = _Clock()
+    report.step("plan", 0.0)
     with clock.stage("plan"):
         work = plan_fill(request, threads=threads)
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
@@ -151,15 +152,25 @@ def _fill_once(
     report.step("check", 0.98)
     with clock.stage("check"):
         proof = canvas.proof(request.mask, threads=threads)
-    if not proof.outside_equal:
-        raise EngineFailed(
-            f"{proof.differing_px} pixels outside the hole changed",
-            code="fill.outside-changed",
-            hint="this is a bug in Reknit; nothing was written",
-            engine=work.plan.engine,
-        )
+    _check(proof, work.plan)
     report.step("done", 1.0)
     return photo.with_pixels(canvas.pixels, canvas.alpha), proof
+
+
+def _check(proof: Proof, plan: Plan) -> None:
+    """Raise `EngineFailed` unless nothing beyond the hole and its ring was touched, let alone changed."""
+    if not proof.outside_equal:
+        wrong = f"{proof.differing_px} pixels outside the hole changed"
+    elif proof.ring_px > plan.grow_px + plan.feather_px + 1e-3:
+        wrong = f"pixels were written {proof.ring_px:.2f} px outside the mask"
+    else:
+        return
+    raise EngineFailed(
+        wrong,
+        code="fill.outside-changed",
+        hint="this is a bug in Reknit; nothing was written",
+        engine=plan.engine,
+    )
 
 
 def _is_grey(photo: Photo) -> bool:
