@@ -224,3 +224,15 @@ def test_cut_heic_is_an_error():
         with pytest.raises(InputError) as caught:
             codec.decode(HEIC[:cut])
         assert caught.value.code == "image.damaged"
+
+
+def test_a_scratched_jpeg_is_read_and_the_note_says_so():
+    rng = np.random.default_rng(9)
+    whole = saved(Image.fromarray(noise(rng, 64, 64, 8)), "JPEG", quality=90)
+    scratched = bytearray(whole)
+    scratched[len(whole) // 2 : len(whole) // 2 + 2] = b"\xff\xd3"  # a restart marker where none belongs
+    photo = codec.decode(bytes(scratched))
+    assert photo.size.width == 64
+    assert any("damaged" in note for note in photo.notes)
+    codec.encode(photo)
+    assert codec.decode(whole).notes == ()

@@ -91,7 +91,18 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: str = "") -> P
     Unavailable
         ``codec.missing``
     """
-    container, image = _open(data, limits, name)
+    try:
+        return _decoded(data, limits, name, fail_on="warning")
+    except InputError as error:
+        if error.code != "image.damaged" or sniff(data) != "jpeg":
+            raise
+        photo = _decoded(data, limits, name, fail_on="error")  # raises if the file is cut off
+        note = f"the file is damaged, parts of the picture may be wrong ({error.facts['reason']})"
+        return replace(photo, notes=(*photo.notes, note))
+
+
+def _decoded(data: bytes, limits: Limits, name: str, *, fail_on: str) -> Photo:
+    container, image = _open(data, limits, name, fail_on=fail_on)
     found = _carried(container, data, image)
     notes = _opening_notes(container, data, image, name, found)
     image, carried, notes = _to_rgb(image, name, found.metadata, notes)
@@ -151,8 +162,11 @@ def _field(image: Any, name: str, default: int) -> int:
     return int(image.get(name)) if image.get_typeof(name) else default
 
 
-def _open(data: bytes, limits: Limits, name: str) -> tuple[str, Any]:
-    """Return the container and a lazy libvips image whose header is within the limits."""
+def _open(data: bytes, limits: Limits, name: str, *, fail_on: str = "error") -> tuple[str, Any]:
+    """Return the container and a lazy libvips image whose header is within the limits.
+
+    ``fail_on`` is for JPEG: ``"error"`` stops at a cut, ``"warning"`` also at what the decoder can step over.
+    """
     if not data:
         raise InputError(f"{name or 'the file'} is empty", code="image.empty", hint="0 bytes hold no picture")
     if len(data) > limits.max_bytes:
@@ -165,7 +179,9 @@ def _open(data: bytes, limits: Limits, name: str) -> tuple[str, Any]:
     vips = libvips()
     loader = {"avif": "heif", "heic": "heif"}.get(container, container)
     try:
-        image = getattr(vips.Image, f"{loader}load_buffer")(data, access="sequential", fail_on="error")
+        image = getattr(vips.Image, f"{loader}load_buffer")(
+            data, access="sequential", fail_on=fail_on if container == "jpeg" else "error"
+        )
     except vips.Error as error:
         raise _damaged(container, name, error) from error
     _check_size(int(image.width), int(image.height), limits, name)
