@@ -354,3 +354,14 @@ def test_an_engine_that_crashes_or_breaks_its_contract_is_named() -> None:
             reknit.fill(photo, hole, engine="bad")
         assert caught.value.code == code
         assert caught.value.facts["engine"] == "bad"
+
+
+# Which engine
+
+
+@pytest.mark.parametrize(("thick", "engine"), [(1, "navier-stokes"), (2, "navier-stokes"), (3, "exemplar")])
+def test_auto_picks_by_the_thickest_part_and_says_so(thick: int, engine: str) -> None:
+    hole = box(120, 150, 20, 10, 1, 100) | box(120, 150, 60, 20, thick, 90)
+    result = reknit.fill(photo_of(120, 150), hole)
+    assert result.plan.engine == engine
+    assert any(engine in note and "2 px" in note for note in result.notes)

@@ -23,8 +23,9 @@ from reknit.core.result import Plan
 from reknit.engines import registry
 from reknit.engines.base import Engine, EngineSpec
 
-THIN_PX = 5.0
-"""Holes nowhere thicker than this are damage rather than objects: `auto` then picks a PDE engine."""
+THIN_PX = 2.0
+"""For holes nowhere thicker than this `auto` picks a PDE engine: about as good there, and far faster on dense
+dust. From 3 px on the exemplar engine restores more; docs/engines.md has the figures (`bench/thin.py`)."""
 
 _AS_MUCH_AS_ALLOWED = 1e6
 _CALL_PX = 4096  # what a call costs, in pixels of crop, for engines that take any size
@@ -94,7 +95,7 @@ def choose_engine(name: str, mask: Mask) -> tuple[str, tuple[str, ...]]:
         return name, ()
     if mask.is_thicker_than(THIN_PX):
         return "exemplar", (f"engine exemplar: the hole is thicker than {THIN_PX:g} px somewhere",)
-    return "telea", (f"engine telea: no part of the hole is thicker than {THIN_PX:g} px",)
+    return "navier-stokes", (f"engine navier-stokes: no part of the hole is thicker than {THIN_PX:g} px",)
 
 
 def _grown(mask: Mask, grow: float) -> tuple[float, NDArray[np.bool_], tuple[str, ...]]:
