@@ -1,6 +1,6 @@
 """Fill one stored case in a process of its own: ``python -m bench.child METHOD FOLDER``.
 
-Prints JSON: seconds of the fill, peak memory of the process, and what it held before the fill.
+Prints JSON: seconds of the fill (wall and CPU), peak memory of the process, and what it held before the fill.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ def _peak_bytes() -> int:
 
 
 def measured(case: Case, method: str, *, engine: str = "exemplar", threads: int = 1) -> dict[str, Any]:
-    """Fill the case in a child process and return what it printed: ``seconds``, ``peak_bytes``, ``before_bytes``.
+    """Fill the case in a child process and return what it printed.
 
-    ``before_bytes`` holds the interpreter, the method's library and the photo with its mask.
+    ``seconds``, ``cpu_s``, ``peak_bytes``, and ``before_bytes``: what the interpreter, the method's library and
+    the photo with its mask take before the fill.
     """
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "photo.npy", case.holed)
@@ -49,11 +50,11 @@ def main(method: str, folder: str, engine: str, threads: str) -> None:
     with peers.quiet():
         fill(small, spot)
     photo, hole = np.load(Path(folder) / "photo.npy"), np.load(Path(folder) / "hole.npy")
-    before, start = _peak_bytes(), time.perf_counter()
+    before, start, cpu = _peak_bytes(), time.perf_counter(), time.process_time()
     with peers.quiet():
         fill(photo, hole)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_bytes": _peak_bytes(), "before_bytes": before}))
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    print(json.dumps({"seconds": seconds, "cpu_s": cpu, "peak_bytes": _peak_bytes(), "before_bytes": before}))
 
 
 if __name__ == "__main__":

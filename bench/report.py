@@ -105,12 +105,21 @@ def _sized(rows: list[dict[str, Any]]) -> str:
     lines = [
         [row["case"], f"{row['photo_px'] / 1e6:.1f}", f"{row['hole_px'] / 1e3:.0f}",
          *(f"{statistics.median(row['seconds'][n]):.2f}" for n in names),
-         f"{min(statistics.median(s) for s in row['seconds'].values()) / row['hole_px'] * 1e6:.2f}",
+         f"{row['memory']['cpu_s']:.2f}", f"{row['memory']['cpu_s'] / row['hole_px'] * 1e6:.2f}",
          f"{row['memory']['peak_bytes'] / 1e6:.0f}"]
         for row in rows
     ]  # fmt: skip
     return table(
-        ["case", "photo Mpx", "hole kpx", *(f"{n} s" for n in names), "µs per hole px", "peak MB"], lines
+        [
+            "case",
+            "photo Mpx",
+            "hole kpx",
+            *(f"{n} s" for n in names),
+            "CPU s",
+            "CPU µs per hole px",
+            "peak MB",
+        ],
+        lines,
     )
 
 

@@ -82,7 +82,7 @@ def test_the_page_has_tables_commands_and_verdicts():
 
 def test_the_page_of_speed_and_scaling():
     seconds = {"reknit-1": [0.1, 0.1], "reknit-2": [0.06, 0.06], "pypatchmatch-5": [1.3, 1.5]}
-    memory = {"seconds": 1.0, "peak_bytes": 2e8, "before_bytes": 1e8}
+    memory = {"seconds": 1.0, "cpu_s": 0.6, "peak_bytes": 2e8, "before_bytes": 1e8}
     busy = [{"case": "a", "hogs": 0, "threads": 2, "seconds": {"one": [0.1], "many": [0.07]}}]
     meta = {k: quality(0.7)[k] for k in ("command", "machine")}
     speed = {
@@ -99,7 +99,7 @@ def test_the_page_of_speed_and_scaling():
         in page
     )
     assert "pass: 300 specks over one stroke of their area, time: 1 ×" in page
-    assert "| x | 12.0 | 600 | 1.00 |" in page
+    assert "| x | 12.0 | 600 | 1.00 | 0.60 | 1.00 | 200 |" in page
 
 
 def test_contact_sheets_hold_ten_cases_a_page(tmp_path):
