@@ -338,6 +338,12 @@ void Reader::scan(const std::uint8_t* body, std::size_t size) {
     scan.dc[static_cast<std::size_t>(i)] = tables >> 4;
     scan.ac[static_cast<std::size_t>(i)] = tables & 15;
   }
+  int in_mcu = 0;
+  for (const int c : scan.parts) {
+    const JpegComponent& part = jpeg_.components[static_cast<std::size_t>(c)];
+    in_mcu += part.h * part.v;
+  }
+  if (count > 1 && in_mcu > 10) fail("a scan interleaves too many blocks");  // T.81, B.2.3
   const std::uint8_t* spectral = body + 1 + 2 * count;
   scan.start = spectral[0];
   scan.stop = spectral[1];

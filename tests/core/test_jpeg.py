@@ -85,6 +85,62 @@ def test_coefficients_equal_libjpegs_and_survive_writing(size, sampling, progres
         np.testing.assert_array_equal(opened(written), opened(data))
 
 
+def segments(data):
+    """The (marker, payload) of each segment up to the scan, and the scan's entropy-coded data."""
+    at, out = 2, []
+    while True:
+        marker, size = data[at + 1], struct.unpack_from(">H", data, at + 2)[0]
+        out.append((marker, data[at + 4 : at + 2 + size]))
+        at += 2 + size
+        if marker == 0xDA:
+            return out, data[at:-2]
+
+
+def joined(parts):
+    return b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in parts)
+
+
+@pytest.mark.parametrize("factors", [0x11, 0x22, 0x44])
+def test_components_in_scans_of_their_own(factors, tmp_path):
+    """Three grey files made into one whose components are not interleaved, as some cameras write them."""
+    planes = [coded(scene(45, 61, seed)[..., 0], quality=80) for seed in range(3)]
+    tables, _ = segments(planes[0])
+    frame = struct.pack(">BHHB", 8, 45, 61, 3) + b"".join(bytes((c, factors, 0)) for c in (1, 2, 3))
+    data = b"\xff\xd8" + joined([*(part for part in tables if part[0] == 0xDB), (0xC0, frame)])
+    for component, plane in enumerate(planes, 1):
+        parts, scan = segments(plane)
+        data += joined(part for part in parts if part[0] == 0xC4)
+        data += joined([(0xDA, bytes((1, component, 0, 0, 63, 0)))]) + scan
+    data += b"\xff\xd9"
+    mine = ours(data)
+    for coefficients_of_plane, plane in zip(mine, planes, strict=True):
+        np.testing.assert_array_equal(coefficients_of_plane, ours(plane)[0])
+    written = _native.Jpeg.read(data).write(b"")
+    assert_same_coefficients(mine, coefficients(written, tmp_path))
+    np.testing.assert_array_equal(opened(written), opened(data))
+    photo = codec.decode(data)
+    encoded = codec.encode(edited(photo, (8, 8, 16, 16)))
+    assert encoded.total_blocks - encoded.carried_blocks == 3
+    np.testing.assert_array_equal(opened(encoded.data)[24:], opened(data)[24:])
+
+
+def test_wide_quantisation_tables(tmp_path):
+    """Steps over 255 take 16 bits and an extended sequential frame."""
+    parts, scan = segments(coded(scene(40, 40), quality=60))
+    wide = []
+    for marker, body in parts:
+        if marker == 0xDB:
+            body = bytes((0x10 | body[0],)) + b"".join(struct.pack(">H", 20 * step) for step in body[1:65])
+        wide.append((0xC1 if marker == 0xC0 else marker, body))
+    data = b"\xff\xd8" + joined(wide) + scan + b"\xff\xd9"
+    assert _tables(data)[0].max() > 255
+    written = _native.Jpeg.read(data).write(b"")
+    assert_same_coefficients(ours(data), coefficients(written, tmp_path))
+    for mine, source in zip(_tables(written), _tables(data), strict=True):
+        np.testing.assert_array_equal(mine, source)
+    np.testing.assert_array_equal(opened(written), opened(data))
+
+
 def test_grey_file(tmp_path):
     data = coded(scene(50, 61)[..., 0], progressive=True)
     assert_same_coefficients(ours(data), coefficients(data, tmp_path))
