@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from typing import Any
 
 from bench.metrics import HIGHER_IS_BETTER
 from bench.peers import PATCHMATCH
-from bench.verdicts import best_of_patchmatch, median_ratio, verdicts
+from bench.verdicts import RIVALS, best_of_patchmatch, median_ratio, one_size, share_better, verdicts
 
 Results = dict[str, Any]
 
@@ -62,6 +63,13 @@ def _quality(result: Results) -> list[str]:
             f"{title} ({len(some)}): means, and the median seconds of a run (rough; see Speed).",
             table(["method", *arrows, "s"], lines),
         ]
+    sizes = {name: partial(one_size, name) for name in PATCHMATCH if name in rows[0]["scores"]}
+    if sizes:
+        won = [
+            [name, *(f"{share_better(rows, m, rival):.0%}" for m in HIGHER_IS_BETTER)]
+            for name, rival in (sizes | RIVALS).items()
+        ]
+        out += ["Part of the cases in which Reknit is better.", table(["than", *HIGHER_IS_BETTER], won)]
     peak = [row["scores"]["reknit"]["peak_bytes"] / 1e6 for row in rows]
     used = [row["scores"]["reknit"]["fill_bytes"] / 1e6 for row in rows]
     out.append(

@@ -61,6 +61,11 @@ def chosen_patchmatch(row: Row, metric: str) -> float:
     return row["scores"][max(names, key=lambda n: (wins[n], -row["scores"][n]["fd"]))][metric]
 
 
+def one_size(name: str, row: Row, metric: str) -> float:
+    """Return the score of one method, whichever is best."""
+    return row["scores"][name][metric]
+
+
 RIVALS: dict[str, Rival] = {
     "pypatchmatch (best size of each case)": chosen_patchmatch,
     "pypatchmatch (best size of each case and metric)": best_of_patchmatch,

@@ -77,6 +77,7 @@ def test_the_page_has_tables_commands_and_verdicts():
     assert "Abacus" in page
     assert "| reknit | 0.700" in page
     assert "- pass: fd better than pypatchmatch" in page
+    assert "| pypatchmatch-3 | 100% |" in page
     assert "gmic (module gmic is not installed)" in page
 
 
