@@ -24,7 +24,7 @@ check: $(VENV)/.check        ## style, types, layers
 	$(BIN)/clang-format --dry-run --Werror native/*.cpp native/*.hpp
 
 bench: $(VENV)/.bench        ## measure, and write docs/benchmarks.md
-	$(BIN)/python -m bench all
+	$(BIN)/python -m bench all --docs docs/benchmarks.md
 
 sanitize: $(VENV)/.test      ## native tests under AddressSanitizer and UndefinedBehaviourSanitizer
 	tests/native/sanitize.sh $(BIN)/python
