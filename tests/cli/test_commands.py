@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tests.cli.conftest import Reknit, picture
 
 COMMAND = [sys.executable, "-c", "from reknit.cli.main import main; main()"]

@@ -120,13 +120,13 @@ def _explained(error: OSError, path: Path, doing: str) -> ReknitError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return ExternalError(
             f"no permission to {doing} {path}",
-            code=f"file.un{'readable' if doing == 'read' else 'writable'}",
+            code="file.unreadable" if doing == "read" else "file.unwritable",
             hint="check the permissions of the file and its folder",
             **facts,
         )
     return ExternalError(
         f"cannot {doing} {path}: {error.strerror or error}",
-        code=f"file.un{'readable' if doing == 'read' else 'writable'}",
+        code="file.unreadable" if doing == "read" else "file.unwritable",
         hint="the system's reason is above; check the disk, the name and its permissions",
         **facts,
     )
