@@ -38,7 +38,7 @@ def page() -> str:
     parts.append(_SETTINGS_HEAD)
     rows = [(f"`{o.name}`", f"`REKNIT_{o.name.upper()}`", *_about(o)) for o in SETTINGS]
     parts.append(_table(("setting", "environment", "values", "default", "meaning"), rows))
-    parts.append("## Engine options\n\n`-p NAME=VALUE`, or `params={\"name\": value}` in Python.\n")
+    parts.append('## Engine options\n\n`-p NAME=VALUE`, or `params={"name": value}` in Python.\n')
     for name, engine in registry.every().items():
         if name in registry.BUILT_IN:
             parts.append(f"### {name}\n")
@@ -58,7 +58,9 @@ def _flag(parameter: click.Parameter) -> tuple[str, str]:
     if isinstance(parameter, click.Option):
         metavar = "" if parameter.is_flag else f" {parameter.metavar or _values(parameter)}"
         return f"`{', '.join(parameter.opts)}{metavar}`", parameter.help or ""
-    return f"`{(parameter.name or '').upper()}`", "Argument; - is standard input." if _file(parameter) else "Argument."
+    return f"`{(parameter.name or '').upper()}`", "Argument; - is standard input." if _file(
+        parameter
+    ) else "Argument."
 
 
 def _file(parameter: click.Parameter) -> bool:

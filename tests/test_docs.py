@@ -1,9 +1,7 @@
 """The documentation keeps its word: options and errors are complete, the tutorial and the example engine run."""
 
 import ast
-import contextlib
 import importlib.metadata
-import os
 import re
 import shlex
 import subprocess
@@ -54,7 +52,9 @@ def codes_in_source() -> set[str]:
 
 
 def test_every_error_code_is_documented() -> None:
-    listed = set(re.findall(r"^\| `([a-z._-]+)` \| \d", (DOCS / "errors.md").read_text("utf-8"), re.MULTILINE))
+    listed = set(
+        re.findall(r"^\| `([a-z._-]+)` \| \d", (DOCS / "errors.md").read_text("utf-8"), re.MULTILINE)
+    )
     assert codes_in_source() - listed == set()
 
 
@@ -124,4 +124,5 @@ def test_the_example_engine_works(shape: tuple[int, ...], dtype: type[np.uint8] 
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [*DOCS.glob("*.md"), ROOT / "README.md"]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+            made_by_make_bench = link.endswith("benchmarks.md")
+            assert made_by_make_bench or (page.parent / link).exists(), f"{page.name}: {link}"

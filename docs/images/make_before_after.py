@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from reknit.examples import scenes
 
 import reknit
 from reknit.core import codec
 from reknit.core.image import Photo
-from reknit.examples import scenes
 
-SCENE, KIND, SEED, SIZE = "beach", "person", 11, (560, 420)
+SCENE, KIND, SEED, SIZE = "mountains", "person", 11, (560, 420)
 GAP_PX = 8
 
 

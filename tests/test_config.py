@@ -1,0 +1,53 @@
+"""Settings: which place wins, and what a bad value says."""
+
+from pathlib import Path
+
+import pytest
+
+from reknit import config
+from reknit.core.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to an empty folder, with an empty place for the user's own settings."""
+    file = tmp_path / "user" / "reknit.toml"
+    file.parent.mkdir()
+    monkeypatch.setattr(config, "user_file", lambda: file)
+    for option in config.SETTINGS:
+        monkeypatch.delenv(f"REKNIT_{option.name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return file
+
+
+def test_each_place_wins_over_the_next(user_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grow() -> tuple[float, str]:
+        setting = config.load()["grow"]
+        return setting.value, setting.origin
+
+    assert grow() == (2.0, "default")
+    user_file.write_text("grow = 3")
+    assert grow() == (3.0, str(user_file))
+    Path("reknit.toml").write_text("grow = 4")
+    assert grow() == (4.0, "reknit.toml")
+    monkeypatch.setenv("REKNIT_GROW", "5")
+    assert grow() == (5.0, "REKNIT_GROW")
+    flag = config.load({"grow": "6", "threads": None})["grow"]
+    assert (flag.value, flag.origin) == (6.0, "--grow")
+
+
+def test_a_bad_value_names_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REKNIT_THREADS", "many")
+    with pytest.raises(InputError, match="REKNIT_THREADS: threads must be a whole number"):
+        config.load()
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(user_file: Path) -> None:
+    user_file.write_text("max_pixel = 5")
+    with pytest.raises(InputError) as caught:
+        config.load()
+    assert caught.value.hint == "did you mean 'max_pixels'?"
+
+
+def test_this_process_may_use_a_thread() -> None:
+    assert config.usable_threads() >= 1
