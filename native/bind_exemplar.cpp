@@ -60,7 +60,8 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"vote_decay", &s.vote_decay},
                                                 {"sigma", &s.sigma},
                                                 {"screen", &s.screen},
-                                                {"blend_step", &s.blend_step}};
+                                                {"blend_step", &s.blend_step},
+                                                {"mend", &s.mend}};
   const std::map<std::string, int*> integers = {{"bank_row", &s.bank_row},
                                                 {"ratio_limit", &s.ratio_limit},
                                                 {"known_quarters", &s.known_quarters},
@@ -120,25 +121,27 @@ nb::object exemplar_fill(const Pixels& pixels, const Mask& hole, const Mask& tar
   Progress report(std::move(progress));
   void* out = nullptr;
   nb::object result = deep ? copy_of<uint16_t>(pixels, out) : copy_of<uint8_t>(pixels, out);
+  double energy = 0;
   try {
     nb::gil_scoped_release released;
-    reknit::fill(picture, s, out, [&](double fraction) { report(fraction); }, isa);
+    energy = reknit::fill(picture, s, out, [&](double fraction) { report(fraction); }, isa);
   } catch (const Stopped&) {
     return nb::none();
   }
-  return result;
+  return nb::make_tuple(result, energy);
 }
 
 }  // namespace
 
 void bind_exemplar(nb::module_& m) {
-  m.def(
-      "exemplar_fill", &exemplar_fill, nb::arg("pixels").noconvert(), nb::arg("hole").noconvert(),
-      nb::arg("target").noconvert(), nb::arg("source").noconvert(), nb::kw_only(), nb::arg("settings"),
-      nb::arg("seed"), nb::arg("threads"), nb::arg("progress").none(), nb::arg("isa") = "",
-      "Return a copy of pixels (H, W, 3|4, uint8|uint16) with target, a part of hole, filled from source.\n\n"
-      "progress(fraction) -> bool is called at most every 30 ms; False stops the work, and None is "
-      "returned.");
+  m.def("exemplar_fill", &exemplar_fill, nb::arg("pixels").noconvert(), nb::arg("hole").noconvert(),
+        nb::arg("target").noconvert(), nb::arg("source").noconvert(), nb::kw_only(), nb::arg("settings"),
+        nb::arg("seed"), nb::arg("threads"), nb::arg("progress").none(), nb::arg("isa") = "",
+        "Return a copy of pixels (H, W, 3|4, uint8|uint16) with target, a part of hole, filled from source, "
+        "and the "
+        "fill's energy: the lower, the better its pieces fit.\n\n"
+        "progress(fraction) -> bool is called at most every 30 ms; False stops the work, and None is "
+        "returned.");
   m.def("instruction_sets", &reknit::runnable_kernels,
         "The instruction sets that exemplar_fill can use here, slowest first.");
   m.def("instruction_set", [] { return reknit::runnable_kernels().back(); }, "The one that it uses.");

@@ -52,10 +52,13 @@ class Filler {
         shared_(settings.threads, [this] { poll(); }),
         alone_(1, [this] { poll(); }) {}
 
-  void run() {
+  // Returns the energy.
+  double run() {
     std::vector<Level> levels = build_pyramid(picture_, s_, shared_);
     const int count = static_cast<int>(levels.size());
     plan(levels);
+    if (s_.seed != 0)
+      for (int k = count == 1 ? 0 : 1; k < count; ++k) thin_sources(levels[static_cast<size_t>(k)], s_.seed);
     Field field;
     for (int k = count - 1; k >= 0; --k) {
       Level& level = levels[static_cast<size_t>(k)];
@@ -76,6 +79,7 @@ class Filler {
       improve(level, view, field, k, count - 1 - k);
       if (k == 0) finish(level, field);
     }
+    return energy_;
   }
 
  private:
@@ -111,15 +115,16 @@ class Filler {
     v.width = level.width;
     v.height = level.height;
     v.stride = level.stride;
-    const double price = s_.proximity * kSide * kSide * 32 / std::max(level.width, level.height);
+    v.bank_row = static_cast<int>(s_.bank_row / level.scale);
+    const int extent = std::max(level.width, std::min(level.height, v.bank_row));
+    const double price = s_.proximity * kSide * kSide * 32 / extent;
     v.proximity_x = static_cast<int>(price * s_.proximity_x * 256);
     v.proximity_y = static_cast<int>(price * 256);
     // Transformed copies cost the same wherever they are, so with them a random probe may go anywhere.
     const bool banked = s_.bank_row < picture_.height;
     v.reach_x = banked || v.proximity_x == 0 ? 1e9f : 256.0f / static_cast<float>(v.proximity_x);
     v.reach_y = banked || v.proximity_y == 0 ? 1e9f : 256.0f / static_cast<float>(v.proximity_y);
-    v.bank_row = static_cast<int>(s_.bank_row / level.scale);
-    v.bank_price = static_cast<int>(price * std::max(level.width, level.height) / 8);
+    v.bank_price = static_cast<int>(price * extent / 16);
     return v;
   }
 
@@ -183,11 +188,26 @@ class Filler {
 
   void finish(const Level& level, const Field& field) {
     const std::vector<float> share = vote_shares(level, field, s_.vote_decay, s_.sigma, false);
+    energy_ = energy(level, field);
     const double before = done_, rest = total_ - done_;
     render(picture_, level, field, share, s_, *pool_, out_, [&](double part) {
       done_ = before + rest * part;
       poll();
     });
+  }
+
+  double energy(const Level& level, const Field& field) const {
+    const Sites& s = level.sites;
+    double sum = 0;
+    for (int i = 0; i < s.count(); ++i) {
+      const size_t at = static_cast<size_t>(i);
+      if (field.offset[at] == kNowhere) continue;
+      sum += field.cost[at];
+      if (s.right(i) && field.offset[at + 1] != field.offset[at]) sum += s_.potts * kSide * kSide * 4;
+      if (s.down[at] >= 0 && field.offset[static_cast<size_t>(s.down[at])] != field.offset[at])
+        sum += s_.potts * kSide * kSide * 4;
+    }
+    return sum / std::max(1, s.count());
   }
 
   const Picture& picture_;
@@ -197,14 +217,14 @@ class Filler {
   const Kernels& kernels_;
   ThreadPool shared_, alone_;
   ThreadPool* pool_ = &alone_;
-  double total_ = 1, done_ = 0;
+  double total_ = 1, done_ = 0, energy_ = 0;
 };
 
 }  // namespace
 
-void fill(const Picture& picture, const Settings& settings, void* out,
-          const std::function<void(double)>& progress, const std::string& isa) {
-  Filler(picture, settings, out, progress, kernels(isa)).run();
+double fill(const Picture& picture, const Settings& settings, void* out,
+            const std::function<void(double)>& progress, const std::string& isa) {
+  return Filler(picture, settings, out, progress, kernels(isa)).run();
 }
 
 }  // namespace reknit

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "random.hpp"
+
 namespace reknit {
 
 Level::Level(int w, int h, double s) : width(w), height(h), stride(w + 2 * kRadius), scale(s) {
@@ -38,6 +40,27 @@ void mark_sources(Level& level) {
     }
     level.source_count += found;
   }
+}
+
+void thin_sources(Level& level, uint32_t seed) {
+  const int cell = std::max(1, std::max(level.width, level.height) / 10);
+  auto hidden = [&](int x, int y) {
+    return mix(static_cast<uint32_t>(x / cell), static_cast<uint32_t>(y / cell), seed) % 10 < 3;
+  };
+  int left = 0;
+  for (int pass = 0; pass < 2; ++pass) {
+    if (pass == 1 && left < level.source_count / 3) return;
+    for (int y = 0; y < level.height; ++y)
+      for (int x = 0; x < level.width; ++x) {
+        uint8_t& flags = level.flags[static_cast<size_t>(level.index(x, y))];
+        if (!(flags & kSource)) continue;
+        if (pass == 0)
+          left += !hidden(x, y);
+        else if (hidden(x, y))
+          flags = static_cast<uint8_t>(flags & ~kSource);
+      }
+  }
+  level.source_count = left;
 }
 
 namespace {

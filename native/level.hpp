@@ -58,6 +58,9 @@ struct Level {
 // Marks kSource and counts source_count.
 void mark_sources(Level& level);
 
+// Unmarks three tenths of the sources, by cells of a tenth of the picture; never all of them.
+void thin_sources(Level& level, uint32_t seed);
+
 // Lists the sites and measures their depth.
 void find_sites(Level& level);
 

@@ -192,22 +192,26 @@ class Renderer {
     return true;
   }
 
-  // What the step from site i to its neighbour j should be: the larger of what their labels show there.
+  // What the step from site i to its neighbour j should be: the larger of what their labels show there. A
+  // jump that is far from both is taken for an edge of the scene, and mended only a little.
   Colour wanted(int i, int j, int dx, int dy) const {
     const Colour &from = shown_[static_cast<size_t>(i)], &to = shown_[static_cast<size_t>(j)];
     const int32_t a = label_[static_cast<size_t>(i)], b = label_[static_cast<size_t>(j)];
-    Colour ga{}, gb{};
-    if (a == b && a != kNowhere) {
-      for (size_t q = 0; q < 4; ++q) ga[q] = to[q] - from[q];
-      return ga;
-    }
+    Colour jump{}, ga{}, gb{};
+    for (size_t q = 0; q < 4; ++q) jump[q] = to[q] - from[q];
+    if (a == b && a != kNowhere) return jump;
     const bool has_a = gradient(i, dx, dy, ga), has_b = gradient(j, -dx, -dy, gb);
+    if (!has_a && !has_b) return {};  // no label on either side: flat
     if (has_b)
       for (float& v : gb) v = -v;
-    if (has_a && has_b) return size(ga) >= size(gb) ? ga : gb;
-    if (has_a) return ga;
-    if (has_b) return gb;
-    return ga;  // no label on either side: flat
+    const Colour& g = !has_b || (has_a && size(ga) >= size(gb)) ? ga : gb;
+    Colour off{};
+    for (size_t q = 0; q < 4; ++q) off[q] = jump[q] - g[q];
+    const float most = static_cast<float>(settings_.mend) * (sizeof(Sample) == 1 ? 1.0f : 257.0f);
+    const float far = std::sqrt(size(off));
+    if (far <= most) return g;
+    for (size_t q = 0; q < 4; ++q) jump[q] -= off[q] * (most / far);
+    return jump;
   }
 
   static float size(const Colour& g) { return g[0] * g[0] + g[1] * g[1] + g[2] * g[2]; }

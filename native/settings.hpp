@@ -39,9 +39,10 @@ struct Settings {
   double sigma = 1;         // width of the vote's fall with the patch's cost, in local mean costs
 
   // Rendering
-  double screen = 0.01;      // pull towards the vote's mean while blending; negative: copy, no blending
-  int blend_sweeps = 24;     // of successive over-relaxation
-  double blend_step = 1.85;  // its factor, 1 to 2
+  double screen = 0.002;    // pull towards the vote's mean while blending; negative: copy, no blending
+  double mend = 100;        // the largest mismatch that blending smooths away (levels of 255)
+  int blend_sweeps = 36;    // of successive over-relaxation
+  double blend_step = 1.9;  // its factor, 1 to 2
 };
 
 }  // namespace reknit

@@ -33,7 +33,7 @@ def fill() -> Fill:
     def call(pixels: np.ndarray, hole: np.ndarray, **given: object) -> np.ndarray:
         names = ("target", "source", "seed", "threads", "progress", "isa")
         chosen = {name: given.pop(name) for name in names if name in given}
-        return _native.exemplar_fill(
+        done = _native.exemplar_fill(
             pixels,
             hole,
             chosen.pop("target", hole),
@@ -41,5 +41,6 @@ def fill() -> Fill:
             settings=given,
             **{"seed": 1, "threads": 1, "progress": None, **chosen},
         )
+        return None if done is None else done[0]
 
     return call

@@ -116,7 +116,7 @@ def test_an_unknown_setting_is_refused(fill, texture, blob):
 def test_seeds_give_different_fills(fill, texture, blob):
     first, second = fill(texture, blob, seed=1), fill(texture, blob, seed=2)
     assert np.array_equal(first, fill(texture, blob, seed=1))
-    assert not np.array_equal(first, second)
+    assert np.abs(first[blob].astype(int) - second[blob]).mean() > 2
 
 
 def test_only_the_target_is_filled(fill, texture, blob):
