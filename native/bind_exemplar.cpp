@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <map>
@@ -13,6 +14,7 @@
 
 #include "exemplar.hpp"
 #include "kernels.hpp"
+#include "probe.hpp"
 
 namespace nb = nanobind;
 
@@ -61,7 +63,8 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"sigma", &s.sigma},
                                                 {"screen", &s.screen},
                                                 {"blend_step", &s.blend_step},
-                                                {"mend", &s.mend}};
+                                                {"mend", &s.mend},
+                                                {"bold", &s.bold}};
   const std::map<std::string, int*> integers = {{"bank_row", &s.bank_row},
                                                 {"ratio_limit", &s.ratio_limit},
                                                 {"known_quarters", &s.known_quarters},
@@ -131,6 +134,33 @@ nb::object exemplar_fill(const Pixels& pixels, const Mask& hole, const Mask& tar
   return nb::make_tuple(result, energy);
 }
 
+template <class T>
+nb::object array_of(const std::vector<T>& values, size_t height, size_t width, size_t channels) {
+  T* data = new T[values.size()];
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  std::copy(values.begin(), values.end(), data);
+  const size_t shape[3] = {height, width, channels};
+  return nb::cast(nb::ndarray<nb::numpy, T>(data, channels == 1 ? 2 : 3, shape, owner));
+}
+
+nb::dict exemplar_probe(
+    const nb::ndarray<const uint8_t, nb::shape<-1, -1, 4>, nb::c_contig, nb::device::cpu>& guide,
+    const Mask& target, const nb::dict& settings, uint32_t seed, const std::string& isa) {
+  if (target.shape(0) != guide.shape(0) || target.shape(1) != guide.shape(1))
+    throw std::invalid_argument("target must be as large as guide");
+  const size_t h = guide.shape(0), w = guide.shape(1);
+  const reknit::Probe p = reknit::probe(guide.data(), target.data(), static_cast<int>(w), static_cast<int>(h),
+                                        settings_of(settings, seed, 1), isa);
+  nb::dict out;
+  out["site"] = array_of(p.site, h, w, 1);
+  out["weight"] = array_of(p.weight, h, w, 1);
+  out["offset"] = array_of(p.offset, h, w, 2);
+  out["cost"] = array_of(p.cost, h, w, 1);
+  out["share"] = array_of(p.share, h, w, 1);
+  out["voted"] = array_of(p.voted, h, w, 4);
+  return out;
+}
+
 }  // namespace
 
 void bind_exemplar(nb::module_& m) {
@@ -142,6 +172,9 @@ void bind_exemplar(nb::module_& m) {
         "fill's energy: the lower, the better its pieces fit.\n\n"
         "progress(fraction) -> bool is called at most every 30 ms; False stops the work, and None is "
         "returned.");
+  m.def("exemplar_probe", &exemplar_probe, nb::arg("guide").noconvert(), nb::arg("target").noconvert(),
+        nb::kw_only(), nb::arg("settings"), nb::arg("seed"), nb::arg("isa") = "",
+        "One search and vote at one size, laid open for the oracles of the tests.");
   m.def("instruction_sets", &reknit::runnable_kernels,
         "The instruction sets that exemplar_fill can use here, slowest first.");
   m.def("instruction_set", [] { return reknit::runnable_kernels().back(); }, "The one that it uses.");

@@ -52,11 +52,16 @@ struct Vote {
   int first, last;
 };
 
+// A pixel by its index into a level, its column and its row.
+struct Spot {
+  int32_t at, x, y;
+};
+
 struct Kernels {
   void (*sweep)(const LevelView&, const Sweep&);
   int64_t (*vote)(const LevelView&, const Vote&, int64_t& pixels);
-  // The cheapest of `count` sources (indices into the level) for the patch centred at `at`, or -1.
-  int (*closest)(const LevelView&, int at, const int32_t* sources, int count);
+  // The cheapest of `count` sources for the patch centred at `at`: its index into the level, or -1.
+  int (*closest)(const LevelView&, int at, const Spot* sources, int count);
   // The cost of showing at `at` the patch centred at `source`, proximity included.
   int (*cost)(const LevelView&, int at, int source);
 };

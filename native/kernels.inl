@@ -225,18 +225,17 @@ int cost(const LevelView& view, int at, int source) {
          proximity(view, source / view.stride - kRadius, dx, dy);
 }
 
-int closest(const LevelView& view, int at, const int32_t* sources, int count) {
+int closest(const LevelView& view, int at, const Spot* sources, int count) {
   const TargetPatch patch = patch_at(view, at);
-  const int row = at / view.stride, column = at % view.stride;
+  const int y = at / view.stride - kRadius, x = at % view.stride - kRadius;
   int best = INT32_MAX, winner = -1;
-  for (int k = 0; k < count; ++k) {
-    const int y = sources[k] / view.stride;
-    const int near = proximity(view, y - kRadius, sources[k] - y * view.stride - column, y - row);
+  for (const Spot* s = sources; s < sources + count; ++s) {
+    const int near = proximity(view, s->y, s->x - x, s->y - y);
     if (near >= best) continue;
-    const int c = patch.cost(corner_of(view, sources[k])) + near;
+    const int c = patch.cost(corner_of(view, s->at)) + near;
     if (c >= best) continue;
     best = c;
-    winner = sources[k];
+    winner = s->at;
   }
   return winner;
 }

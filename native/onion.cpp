@@ -4,20 +4,58 @@
 #include <cstring>
 #include <vector>
 
+#include "random.hpp"
+
 namespace reknit {
 
-void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples) {
-  constexpr uint8_t kGuessedWeight = 24;
-  std::vector<int32_t> sources;
+namespace {
+
+constexpr uint8_t kGuessedWeight = 24;
+constexpr int64_t kBudget = 3000000;  // patches looked at by one peeling
+constexpr int kNearPx = 48;
+
+// Every so many-th source of the level.
+std::vector<Spot> spread_sources(const Level& level, int samples) {
+  std::vector<Spot> sources;
   const int step = std::max(1, level.source_count / samples);
   int seen = 0;
-  for (size_t i = 0; i < level.flags.size(); ++i)
-    if ((level.flags[i] & kSource) && seen++ % step == 0) sources.push_back(static_cast<int32_t>(i));
+  for (int y = kRadius; y < level.height - kRadius; ++y) {
+    int at = level.index(kRadius, y);
+    for (int x = kRadius; x < level.width - kRadius; ++x, ++at)
+      if ((level.flags[static_cast<size_t>(at)] & kSource) && seen++ % step == 0)
+        sources.push_back({at, x, y});
+  }
+  return sources;
+}
+
+// Adds random sources near a pixel: what a level with too many pixels to compare with everything makes do
+// with.
+void add_near_sources(const Level& level, int at, int tries, std::vector<Spot>& sources) {
+  const int x = level.column(at), y = level.row(at);
+  uint32_t random = random_state(static_cast<uint32_t>(x), static_cast<uint32_t>(y), 77);
+  for (int k = 0; k < tries; ++k) {
+    const int u = draw(random, std::max(0, x - kNearPx), std::min(level.width - 1, x + kNearPx));
+    const int v = draw(random, std::max(0, y - kNearPx), std::min(level.height - 1, y + kNearPx));
+    const int source = level.index(u, v);
+    if (level.flags[static_cast<size_t>(source)] & kSource) sources.push_back({source, u, v});
+  }
+}
+
+}  // namespace
+
+void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples,
+          const std::function<void()>& poll) {
+  std::vector<Spot> sources = spread_sources(level, samples);
   if (sources.empty()) return;
   std::vector<int32_t> left;
   for (int32_t at : level.sites.at)
     if (level.flags[static_cast<size_t>(at)] & kTarget) left.push_back(at);
   for (int32_t at : left) level.weight[static_cast<size_t>(at)] = 0;
+
+  const int64_t tries = kBudget / std::max<int64_t>(1, static_cast<int64_t>(left.size()));
+  const bool all = tries >= static_cast<int64_t>(sources.size());
+  if (!all) sources = spread_sources(level, 16);
+  const size_t common = sources.size();
 
   std::vector<int32_t> ring, inner;
   std::vector<uint32_t> values;
@@ -34,8 +72,13 @@ void peel(Level& level, const LevelView& view, const Kernels& kernels, int sampl
     if (ring.empty()) break;  // walled in by void pixels
     values.resize(ring.size());
     for (size_t k = 0; k < ring.size(); ++k) {
+      if (!all) {
+        sources.resize(common);
+        add_near_sources(level, ring[k], static_cast<int>(std::max<int64_t>(tries, 24)), sources);
+      }
       const int winner = kernels.closest(view, ring[k], sources.data(), static_cast<int>(sources.size()));
       std::memcpy(&values[k], level.pixel(winner), 4);
+      if (k % 256 == 255) poll();
     }
     for (size_t k = 0; k < ring.size(); ++k) {
       std::memcpy(level.pixel(ring[k]), &values[k], 4);
@@ -43,7 +86,7 @@ void peel(Level& level, const LevelView& view, const Kernels& kernels, int sampl
     }
     left.swap(inner);
   }
-  for (int32_t at : left) std::memcpy(level.pixel(at), level.pixel(sources[0]), 4);
+  for (int32_t at : left) std::memcpy(level.pixel(at), level.pixel(sources[0].at), 4);
 }
 
 }  // namespace reknit

@@ -2,12 +2,16 @@
 // the centre of the best of some sampled patches, compared with what is known or already guessed.
 #pragma once
 
+#include <functional>
+
 #include "kernels.hpp"
 #include "level.hpp"
 
 namespace reknit {
 
-// Fills the guide of all target pixels. Leaves the weights as weigh_by_depth() will overwrite them.
-void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples);
+// poll() is called now and then. Fills the guide of all target pixels. Leaves the weights as weigh_by_depth()
+// will overwrite them.
+void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples,
+          const std::function<void()>& poll);
 
 }  // namespace reknit

@@ -19,7 +19,7 @@ struct Settings {
   double texture = 4.5;    // weight of the texture channel
 
   // Search
-  int onion_samples = 6000;
+  int onion_samples = 4000;
   int sweeps = 2, sweeps_fine = 2;  // an iteration; _fine: at full size
   int radius = 1 << 30;             // of the random search at all levels but the coarsest
   double potts = 5;                 // price of a label that differs from a neighbour's
@@ -40,9 +40,13 @@ struct Settings {
 
   // Rendering
   double screen = 0.002;    // pull towards the vote's mean while blending; negative: copy, no blending
+  double bold = 1;          // where pieces meet: 1 takes the larger of their gradients, 0 the mean
   double mend = 100;        // the largest mismatch that blending smooths away (levels of 255)
   int blend_sweeps = 36;    // of successive over-relaxation
   double blend_step = 1.9;  // its factor, 1 to 2
 };
+
+// What a site pays for each neighbour with another offset.
+inline int disagreement(const Settings& s) { return static_cast<int>(s.potts * 25 * 4); }
 
 }  // namespace reknit

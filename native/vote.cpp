@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 
 namespace reknit {
@@ -85,6 +86,21 @@ std::vector<float> vote_shares(const Level& level, const Field& field, double de
     share[i] = by_depth[s.depth[i]] * exponential[static_cast<size_t>(exponent)];
   }
   return share;
+}
+
+double vote(Level& level, const LevelView& view, Field& field, bool flat, const Settings& settings,
+            const Kernels& kernels, ThreadPool& pool) {
+  const std::vector<float> share = vote_shares(level, field, settings.vote_decay, settings.sigma, flat);
+  std::vector<uint8_t> changed(share.size(), 0);
+  std::atomic<int64_t> change{0}, pixels{0};
+  pool.split(0, level.sites.count(), 4096, [&](int first, int last) {
+    int64_t n = 0;
+    change += kernels.vote(
+        view, {field.offset.data(), share.data(), changed.data(), settings.tolerance, first, last}, n);
+    pixels += n;
+  });
+  if (!flat) stir(level.sites, changed, field);
+  return pixels ? static_cast<double>(change) / (3.0 * static_cast<double>(pixels)) : 0;
 }
 
 }  // namespace reknit

@@ -24,6 +24,14 @@ def exemplar_fill(
     progress: Callable[[float], bool] | None,
     isa: str = "",
 ) -> tuple[NDArray[np.uint8 | np.uint16], float] | None: ...
+def exemplar_probe(
+    guide: NDArray[np.uint8],
+    target: NDArray[np.bool_],
+    *,
+    settings: Mapping[str, float],
+    seed: int,
+    isa: str = "",
+) -> dict[str, NDArray[np.generic]]: ...
 def instruction_sets() -> list[str]: ...
 def instruction_set() -> str: ...
 

@@ -20,7 +20,6 @@ from reknit.engines.base import Crop, EngineSpec, Samples, Session
 from reknit.engines.variants import ROTATIONS, sheet, variants
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
     """One attempt at a fill: what differs from the core's defaults, and from the seed asked for."""
@@ -148,10 +147,10 @@ class ExemplarSession:
         self, crop: Crop, settings: Mapping[str, float], tries: Sequence[Try], seed: int, report: Report
     ) -> Samples:
         """Return the fill of the lowest energy."""
-        arrays = [
-            np.ascontiguousarray(a)
-            for a in (crop.pixels, crop.hole, crop.target & crop.hole, crop.source & ~crop.hole)
-        ]
+        pixels = np.ascontiguousarray(crop.pixels)
+        hole = np.ascontiguousarray(crop.hole)
+        target = np.ascontiguousarray(crop.target & crop.hole)
+        source = np.ascontiguousarray(crop.source & ~crop.hole)
         best: tuple[float, Samples] | None = None
         for k, attempt in enumerate(tries):
             part = Part(report, k / len(tries), (k + 1) / len(tries))
@@ -161,7 +160,10 @@ class ExemplarSession:
                 return True
 
             done = _native.exemplar_fill(
-                *arrays,
+                pixels,
+                hole,
+                target,
+                source,
                 settings={**settings, **attempt.settings},
                 seed=(seed + attempt.seed) & 0xFFFFFFFF,
                 threads=self.threads,

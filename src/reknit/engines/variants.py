@@ -82,7 +82,7 @@ def sheet(crop: Crop, chosen: Sequence[Variant]) -> Crop:
         there = np.s_[top + _GAP_PX : top + _GAP_PX + copy.shape[0], : copy.shape[1]]
         out[there], known[there], source[there] = copy, valid, valid
         top += _GAP_PX + copy.shape[0]
-    return Crop(pixels=cast(Samples, out), hole=~known, target=target, source=source)
+    return Crop(pixels=out, hole=~known, target=target, source=source)
 
 
 def _window(hole: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -101,11 +101,9 @@ def _window(hole: NDArray[np.bool_]) -> tuple[slice, slice]:
     return around(rows, height), around(columns, width)
 
 
-def _copy(
-    pixels: Samples, allowed: NDArray[np.bool_], variant: Variant
-) -> tuple[Samples, NDArray[np.bool_]]:
+def _copy(pixels: Samples, allowed: NDArray[np.bool_], variant: Variant) -> tuple[Samples, NDArray[np.bool_]]:
     if variant.mirrored:
-        return cast(Samples, pixels[:, ::-1]), allowed[:, ::-1]
+        return pixels[:, ::-1], allowed[:, ::-1]
     if variant.gain != 1.0:
         return _relit(pixels, variant.gain), allowed
     return _warped(pixels, allowed, variant)
