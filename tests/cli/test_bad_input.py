@@ -318,7 +318,10 @@ def test_an_interrupt_ends_a_fill_at_once_and_writes_nothing(after_s: float) -> 
     time.sleep(after_s)
     process.send_signal(signal.SIGINT)
     start = time.monotonic()
-    error = process.communicate(timeout=10)[1]
+    try:
+        error = process.communicate(timeout=10)[1]
+    finally:
+        process.kill()
     assert time.monotonic() - start < 1.0
     if "Traceback" not in error:  # before Reknit's first line runs, Python itself answers
         assert process.returncode == 130
