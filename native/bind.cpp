@@ -1,4 +1,5 @@
-// The bind files alone know nanobind: arrays in, arrays out, nothing copied, the GIL released while work runs.
+// The bind files alone know nanobind: arrays in, arrays out, nothing copied, the GIL released while work
+// runs.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 

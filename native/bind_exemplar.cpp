@@ -63,8 +63,7 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"sigma", &s.sigma},
                                                 {"screen", &s.screen},
                                                 {"blend_step", &s.blend_step},
-                                                {"mend", &s.mend},
-                                                {"bold", &s.bold}};
+                                                {"mend", &s.mend}};
   const std::map<std::string, int*> integers = {{"bank_row", &s.bank_row},
                                                 {"ratio_limit", &s.ratio_limit},
                                                 {"known_quarters", &s.known_quarters},

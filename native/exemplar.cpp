@@ -58,29 +58,32 @@ class Filler {
     std::vector<Level> levels = build_pyramid(picture_, s_, shared_);
     const int count = static_cast<int>(levels.size());
     plan(levels);
+    // What is extended rather than filled has near sources on one side only, and would repeat them.
+    s_.proximity *= std::max(0.2, 1 - 1.2 * openness(levels[0]));
     if (s_.seed != 0)
       for (int k = count == 1 ? 0 : 1; k < count; ++k) thin_sources(levels[static_cast<size_t>(k)], s_.seed);
     Field field;
     for (int k = count - 1; k >= 0; --k) {
       Level& level = levels[static_cast<size_t>(k)];
       pool_ = level.sites.count() >= kSharedSites ? &shared_ : &alone_;
-      LevelView view = look(level, s_);
+      const LevelView view = look(level, s_);
       if (k == count - 1) {
         // A single level has but a small hole, and small holes are many.
-        peel(level, view, kernels_, count == 1 ? s_.onion_samples / 3 : s_.onion_samples, [this] { poll(); });
+        const int samples = count == 1 ? s_.onion_samples / 3 : s_.onion_samples;
+        peel(level, view, kernels_, samples, s_.seed, [this] { poll(); });
         field = Field(level.sites.count());
         scatter(level, field, s_.seed);
         weigh_by_depth(level, s_.confidence);
       } else {
-        field = refine(levels[static_cast<size_t>(k) + 1], field, level);
+        field = refine(levels.back(), field, level);
         scatter(level, field, s_.seed + static_cast<uint32_t>(k));
         weigh_by_depth(level, s_.confidence);
         vote(level, view, field, true, s_, kernels_, *pool_);
         levels.pop_back();
       }
       improve(level, view, field, k, count - 1 - k);
-      if (k == 0) finish(level, field);
     }
+    finish(levels[0], field);
     return energy_;
   }
 
@@ -94,13 +97,12 @@ class Filler {
 
   // Rough cost of every level, for the progress.
   void plan(const std::vector<Level>& levels) {
-    total_ = 1;
+    total_ = 1 + 1.5 * levels[0].sites.count();
     const int count = static_cast<int>(levels.size());
     for (int k = 0; k < count; ++k) {
       const Level& level = levels[static_cast<size_t>(k)];
       total_ += effort(s_, level, k, count - 1 - k).work(level.sites.count());
     }
-    total_ += 1.5 * levels[0].sites.count();
     done_ = 0;
   }
 
@@ -150,7 +152,7 @@ class Filler {
   }
 
   const Picture& picture_;
-  const Settings s_;
+  Settings s_;
   void* out_;
   const std::function<void(double)>& progress_;
   const Kernels& kernels_;

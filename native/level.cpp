@@ -45,7 +45,7 @@ void mark_sources(Level& level) {
 void thin_sources(Level& level, uint32_t seed) {
   const int cell = std::max(1, std::max(level.width, level.height) / 10);
   auto hidden = [&](int x, int y) {
-    return mix(static_cast<uint32_t>(x / cell), static_cast<uint32_t>(y / cell), seed) % 10 < 3;
+    return mix(static_cast<uint32_t>(x / cell), static_cast<uint32_t>(y / cell), seed) % 5 == 0;
   };
   int left = 0;
   for (int pass = 0; pass < 2; ++pass) {
@@ -168,6 +168,18 @@ double deepest(const Sites& sites) {
   uint8_t most = 0;
   for (uint8_t d : sites.depth) most = std::max(most, d);
   return most / 2.0;
+}
+
+double openness(const Level& level) {
+  const Sites& s = level.sites;
+  int open = 0, rim = 0;
+  for (int i = 0; i < s.count(); ++i) {
+    const size_t k = static_cast<size_t>(i);
+    if (!(level.flags[static_cast<size_t>(s.at[k])] & kTarget)) continue;
+    open += (s.up[k] < 0) + (s.down[k] < 0) + !s.left(i) + !s.right(i);
+    rim += s.depth[k] == 2;
+  }
+  return open ? static_cast<double>(open) / (open + rim) : 0;
 }
 
 void weigh_by_depth(Level& level, double falloff) {

@@ -58,7 +58,7 @@ struct Level {
 // Marks kSource and counts source_count.
 void mark_sources(Level& level);
 
-// Unmarks three tenths of the sources, by cells of a tenth of the picture; never all of them.
+// Unmarks a fifth of the sources, by cells of a tenth of the picture; never all of them.
 void thin_sources(Level& level, uint32_t seed);
 
 // Lists the sites and measures their depth.
@@ -66,6 +66,9 @@ void find_sites(Level& level);
 
 // The deepest site, in px.
 double deepest(const Sites& sites);
+
+// How much of the target's outline lies on the picture's border, 0 to 1.
+double openness(const Level& level);
 
 // Sets target weights: they fall by `falloff` per px of depth.
 void weigh_by_depth(Level& level, double falloff);

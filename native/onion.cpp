@@ -11,14 +11,14 @@ namespace reknit {
 namespace {
 
 constexpr uint8_t kGuessedWeight = 24;
-constexpr int64_t kBudget = 3000000;  // patches looked at by one peeling
+constexpr int64_t kBudget = 30000000;  // patches looked at by one peeling
 constexpr int kNearPx = 48;
 
-// Every so many-th source of the level.
-std::vector<Spot> spread_sources(const Level& level, int samples) {
+// Every so many-th source of the level, the first by chance.
+std::vector<Spot> spread_sources(const Level& level, int samples, uint32_t seed) {
   std::vector<Spot> sources;
   const int step = std::max(1, level.source_count / samples);
-  int seen = 0;
+  int seen = static_cast<int>(mix(seed, 5, 9) % static_cast<uint32_t>(step));
   for (int y = kRadius; y < level.height - kRadius; ++y) {
     int at = level.index(kRadius, y);
     for (int x = kRadius; x < level.width - kRadius; ++x, ++at)
@@ -43,9 +43,9 @@ void add_near_sources(const Level& level, int at, int tries, std::vector<Spot>& 
 
 }  // namespace
 
-void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples,
+void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples, uint32_t seed,
           const std::function<void()>& poll) {
-  std::vector<Spot> sources = spread_sources(level, samples);
+  std::vector<Spot> sources = spread_sources(level, samples, seed);
   if (sources.empty()) return;
   std::vector<int32_t> left;
   for (int32_t at : level.sites.at)
@@ -54,7 +54,7 @@ void peel(Level& level, const LevelView& view, const Kernels& kernels, int sampl
 
   const int64_t tries = kBudget / std::max<int64_t>(1, static_cast<int64_t>(left.size()));
   const bool all = tries >= static_cast<int64_t>(sources.size());
-  if (!all) sources = spread_sources(level, 16);
+  if (!all) sources = spread_sources(level, 16, seed);
   const size_t common = sources.size();
 
   std::vector<int32_t> ring, inner;

@@ -204,11 +204,7 @@ class Renderer {
     if (!has_a && !has_b) return {};  // no label on either side: flat
     if (has_b)
       for (float& v : gb) v = -v;
-    Colour g = !has_b || (has_a && size(ga) >= size(gb)) ? ga : gb;
-    if (has_a && has_b) {
-      const float bold = static_cast<float>(settings_.bold);
-      for (size_t q = 0; q < 4; ++q) g[q] = bold * g[q] + (1 - bold) * 0.5f * (ga[q] + gb[q]);
-    }
+    const Colour& g = !has_b || (has_a && size(ga) >= size(gb)) ? ga : gb;
     Colour off{};
     for (size_t q = 0; q < 4; ++q) off[q] = jump[q] - g[q];
     const float most = static_cast<float>(settings_.mend) * (sizeof(Sample) == 1 ? 1.0f : 257.0f);

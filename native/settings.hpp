@@ -11,7 +11,7 @@ struct Settings {
   int bank_row = 1 << 30;  // rows from here on hold transformed copies: sources without a distance
 
   // Pyramid
-  double coarse_depth = 7;    // stop when the target is nowhere deeper than this (px)
+  double coarse_depth = 6;    // stop when the target is nowhere deeper than this (px)
   double ratio = 1.41421356;  // step between levels whose longer side is at most ratio_limit; 2 above
   int ratio_limit = 300;
   int known_quarters = 1;  // a coarse pixel is known when this many quarters of it are
@@ -24,23 +24,22 @@ struct Settings {
   int radius = 1 << 30;             // of the random search at all levels but the coarsest
   double potts = 5;                 // price of a label that differs from a neighbour's
   double proximity = 100;           // price of distance
-  double proximity_x = 0.2;         // of which this part counts along rows: things repeat along rows
-  double confidence = 1.8;          // a target pixel's weight falls by this factor per px from the rim
+  double proximity_x = 0.7;         // of which this part counts along rows: things repeat along rows
+  double confidence = 2.1;          // a target pixel's weight falls by this factor per px from the rim
 
   // Expectation-maximisation
   double em_coarse = 16,
          em_decay = 1.8;  // iterations at the coarsest level, fewer by em_decay each finer one
   int em_min = 3, em_fine = 2;
-  int large = 60000;        // levels of more sites get 2 iterations and near probes only
-  int huge = 300000;        // levels of more sites only mend where pieces meet
-  int tolerance = 0;        // a pixel that changes by no more does not stir its patches
-  double settled = 0.2;     // stop when the mean change is below this (levels of 255)
-  double vote_decay = 1.6;  // a patch's vote falls by this factor per px from the rim
-  double sigma = 1;         // width of the vote's fall with the patch's cost, in local mean costs
+  int large = 60000;      // levels of more sites get 2 iterations and near probes only
+  int huge = 300000;      // levels of more sites only mend where pieces meet
+  int tolerance = 0;      // a pixel that changes by no more does not stir its patches
+  double settled = 0.2;   // stop when the mean change is below this (levels of 255)
+  double vote_decay = 2;  // a patch's vote falls by this factor per px from the rim
+  double sigma = 1;       // width of the vote's fall with the patch's cost, in local mean costs
 
   // Rendering
   double screen = 0.002;    // pull towards the vote's mean while blending; negative: copy, no blending
-  double bold = 1;          // where pieces meet: 1 takes the larger of their gradients, 0 the mean
   double mend = 100;        // the largest mismatch that blending smooths away (levels of 255)
   int blend_sweeps = 36;    // of successive over-relaxation
   double blend_step = 1.9;  // its factor, 1 to 2
