@@ -130,7 +130,7 @@ def test_limits_are_checked_from_the_header():
     data = saved(Image.new("1", (4000, 3000)), "PNG")
     with pytest.raises(InputError) as caught:
         codec.decode(data, limits=codec.Limits(max_pixels=10_000_000))
-    assert caught.value.code == "image.too_large"
+    assert caught.value.code == "image.too-large"
     assert caught.value.facts["width"] == 4000
 
 

@@ -59,10 +59,10 @@ def test_what_was_asked_is_added(asked, added):
         ({"top": 1.5}, "extend.amount"),
         ({"top": None}, "extend.amount"),
         ({"right": "9999999999"}, "extend.amount"),
-        ({"right": MAX_SIDE_PX}, "extend.too_large"),
-        ({"right": "99999%"}, "extend.too_large"),
-        ({"right": 40_000, "bottom": 40_000}, "extend.too_large"),
-        ({"aspect": "99999:1"}, "extend.too_large"),
+        ({"right": MAX_SIDE_PX}, "extend.too-large"),
+        ({"right": "99999%"}, "extend.too-large"),
+        ({"right": 40_000, "bottom": 40_000}, "extend.too-large"),
+        ({"aspect": "99999:1"}, "extend.too-large"),
         ({"aspect": "16:0"}, "extend.aspect"),
         ({"aspect": "0:9"}, "extend.aspect"),
         ({"aspect": "-16:9"}, "extend.aspect"),
@@ -85,8 +85,8 @@ def test_an_aspect_is_reached_to_the_pixel_by_growing_one_way(width, height, w, 
     try:
         canvas = plan_canvas(Size(width=width, height=height), aspect=f"{w}:{h}", anchor=anchor)
     except InputError as error:
-        assert error.code in ("extend.nothing", "extend.too_large")
-        assert error.code == "extend.too_large" or abs(width - height * w / h) <= max(1, w / h) / 2 + 0.5
+        assert error.code in ("extend.nothing", "extend.too-large")
+        assert error.code == "extend.too-large" or abs(width - height * w / h) <= max(1, w / h) / 2 + 0.5
         return
     left, top, right, bottom = canvas.added
     assert min(canvas.added) >= 0

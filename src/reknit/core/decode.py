@@ -87,7 +87,7 @@ def decode(data: bytes, *, limits: Limits = DEFAULT_LIMITS, name: str = "") -> P
     Raises
     ------
     InputError
-        ``image.empty``, ``image.unknown``, ``image.too_large``, ``image.damaged``, ``image.samples``
+        ``image.empty``, ``image.unknown``, ``image.too-large``, ``image.damaged``, ``image.samples``
     Unavailable
         ``codec.missing``
     """
@@ -193,7 +193,7 @@ def _check_size(width: int, height: int, limits: Limits, name: str) -> None:
         raise InputError(
             f"{name or 'the picture'} is {width}×{height} px, more than {limits.max_pixels / 1e6:.0f} megapixels "
             f"or {limits.max_side} px a side",
-            code="image.too_large",
+            code="image.too-large",
             hint="raise the limit of pixels if you trust the file, or scale the picture down",
             width=width,
             height=height,
@@ -227,7 +227,7 @@ def _damaged(container: str, name: str, error: Exception) -> InputError:
     if any(words in reason for words in ("Maximum supported image dimension", "exceeds")):
         return InputError(
             f"{name or 'the picture'} is a {container.upper()} file larger than its decoder can read",
-            code="image.too_large",
+            code="image.too-large",
             hint="scale the picture down, or convert it to PNG or TIFF with another program",
             reason=reason,
         )

@@ -52,7 +52,7 @@ def encode(photo: Photo, *, container: str | None = None, quality: int | None = 
     Raises
     ------
     InputError
-        ``image.container``, ``image.quality``, ``image.too_large``
+        ``image.container``, ``image.quality``, ``image.too-large``
     Unavailable
         ``codec.missing``
     """
@@ -74,7 +74,7 @@ def encode(photo: Photo, *, container: str | None = None, quality: int | None = 
     if side > _MAX_SIDE.get(container, side):
         raise InputError(
             f"{container.upper()} holds at most {_MAX_SIDE[container]} px a side, the photo is {photo.size}",
-            code="image.too_large",
+            code="image.too-large",
             hint="save it as PNG or TIFF",
         )
     notes: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ def read_bytes(path: Path | str, *, max_bytes: int) -> bytes:
     NotFound
         ``file.missing``
     InputError
-        ``file.directory``, ``file.special``, ``image.too_large``
+        ``file.directory``, ``file.special``, ``image.too-large``
     ExternalError
         ``file.unreadable``
     """
@@ -50,7 +50,7 @@ def too_many_bytes(size: int, limit: int, name: str) -> InputError:
     """Return the error for a file that is larger than a limit."""
     return InputError(
         f"{name or 'the file'} has more than {limit / 1e6:.0f} MB",
-        code="image.too_large",
+        code="image.too-large",
         hint="raise the limit of bytes if you trust the file",
         bytes=size,
         max_bytes=limit,

@@ -113,7 +113,7 @@ def plan_canvas(
     ------
     InputError
         ``extend.amount``, ``extend.aspect``, ``extend.anchor`` for values that cannot be used,
-        ``extend.nothing`` when the canvas would be the photo, ``extend.too_large`` past `MAX_SIDE_PX` or
+        ``extend.nothing`` when the canvas would be the photo, ``extend.too-large`` past `MAX_SIDE_PX` or
         `MAX_PIXELS`.
     """
     across, down = _anchor(anchor, aspect)
@@ -134,7 +134,7 @@ def plan_canvas(
     if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
         raise InputError(
             f"the canvas would be {width}×{height} px",
-            code="extend.too_large",
+            code="extend.too-large",
             hint=f"a side may have {MAX_SIDE_PX} px and the canvas {MAX_PIXELS // 1_000_000} megapixels",
             width=width,
             height=height,
