@@ -52,6 +52,7 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
   const std::map<std::string, double*> reals = {{"coarse_depth", &s.coarse_depth},
                                                 {"ratio", &s.ratio},
                                                 {"texture", &s.texture},
+                                                {"variety", &s.variety},
                                                 {"potts", &s.potts},
                                                 {"proximity", &s.proximity},
                                                 {"proximity_x", &s.proximity_x},

@@ -61,7 +61,8 @@ class Filler {
     // What is extended rather than filled has near sources on one side only, and would repeat them.
     s_.proximity *= std::max(0.2, 1 - 1.2 * openness(levels[0]));
     if (s_.seed != 0)
-      for (int k = count == 1 ? 0 : 1; k < count; ++k) thin_sources(levels[static_cast<size_t>(k)], s_.seed);
+      for (int k = count == 1 ? 0 : 1; k < count; ++k)
+        thin_sources(levels[static_cast<size_t>(k)], s_.variety, s_.seed);
     Field field;
     for (int k = count - 1; k >= 0; --k) {
       Level& level = levels[static_cast<size_t>(k)];

@@ -42,10 +42,11 @@ void mark_sources(Level& level) {
   }
 }
 
-void thin_sources(Level& level, uint32_t seed) {
+void thin_sources(Level& level, double part, uint32_t seed) {
   const int cell = std::max(1, std::max(level.width, level.height) / 10);
   auto hidden = [&](int x, int y) {
-    return mix(static_cast<uint32_t>(x / cell), static_cast<uint32_t>(y / cell), seed) % 5 == 0;
+    return mix(static_cast<uint32_t>(x / cell), static_cast<uint32_t>(y / cell), seed) % 1000 <
+           static_cast<uint32_t>(part * 1000);
   };
   int left = 0;
   for (int pass = 0; pass < 2; ++pass) {

@@ -58,8 +58,8 @@ struct Level {
 // Marks kSource and counts source_count.
 void mark_sources(Level& level);
 
-// Unmarks a fifth of the sources, by cells of a tenth of the picture; never all of them.
-void thin_sources(Level& level, uint32_t seed);
+// Unmarks this part of the sources, by cells of a tenth of the picture, unless that leaves few.
+void thin_sources(Level& level, double part, uint32_t seed);
 
 // Lists the sites and measures their depth.
 void find_sites(Level& level);

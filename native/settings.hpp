@@ -16,6 +16,7 @@ struct Settings {
   int ratio_limit = 300;
   int known_quarters = 1;  // a coarse pixel is known when this many quarters of it are
   int min_sources = 200;   // no level with fewer patches to copy from
+  double variety = 0.2;    // this part of the sources is hidden from the coarse levels when seed is not 0
   double texture = 4.5;    // weight of the texture channel
 
   // Search
@@ -24,7 +25,7 @@ struct Settings {
   int radius = 1 << 30;             // of the random search at all levels but the coarsest
   double potts = 5;                 // price of a label that differs from a neighbour's
   double proximity = 100;           // price of distance
-  double proximity_x = 0.7;         // of which this part counts along rows: things repeat along rows
+  double proximity_x = 0.2;         // of which this part counts along rows: things repeat along rows
   double confidence = 2.1;          // a target pixel's weight falls by this factor per px from the rim
 
   // Expectation-maximisation
