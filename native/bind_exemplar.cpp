@@ -53,6 +53,7 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"ratio", &s.ratio},
                                                 {"texture", &s.texture},
                                                 {"variety", &s.variety},
+                                                {"repeats", &s.repeats},
                                                 {"potts", &s.potts},
                                                 {"proximity", &s.proximity},
                                                 {"proximity_x", &s.proximity_x},

@@ -11,12 +11,14 @@
 #include "search.hpp"
 #include "threads.hpp"
 #include "vote.hpp"
+#include "wear.hpp"
 
 namespace reknit {
 
 namespace {
 
-constexpr int kSharedSites = 6000;  // levels with fewer sites are not worth waking anyone
+constexpr size_t kWearPixels = 1 << 20;  // of a level whose wear is measured: it takes a look at each
+constexpr int kSharedSites = 6000;       // levels with fewer sites are not worth waking anyone
 
 // How hard a level is worked on.
 struct Effort {
@@ -59,7 +61,9 @@ class Filler {
     const int count = static_cast<int>(levels.size());
     plan(levels);
     // What is extended rather than filled has near sources on one side only, and would repeat them.
-    s_.proximity *= std::max(0.2, 1 - 1.2 * openness(levels[0]));
+    const double open = openness(levels[0]);
+    s_.proximity *= std::max(0.2, 1 - 1.2 * open);
+    s_.repeats *= 1 + 1.5 * open;
     if (s_.seed != 0)
       for (int k = count == 1 ? 0 : 1; k < count; ++k)
         thin_sources(levels[static_cast<size_t>(k)], s_.variety, s_.seed);
@@ -107,7 +111,7 @@ class Filler {
     done_ = 0;
   }
 
-  void improve(Level& level, const LevelView& view, Field& field, int k, int depth) {
+  void improve(Level& level, LevelView view, Field& field, int k, int depth) {
     const Effort e = effort(s_, level, k, depth);
     const double part = e.work(level.sites.count()) / (e.rounds * e.sweeps);
     if (!e.everywhere) stir_seams(level.sites, field);
@@ -124,6 +128,10 @@ class Filler {
       if (vote(level, view, field, false, s_, kernels_, *pool_) < s_.settled) {
         advance(part * e.sweeps * (e.rounds - round - 1));
         return;
+      }
+      if (s_.repeats > 0 && level.sites.count() <= s_.large && level.flags.size() <= kWearPixels) {
+        update_wear(level, field);
+        view = look(level, s_);
       }
     }
   }

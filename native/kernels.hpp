@@ -14,6 +14,8 @@ struct LevelView {
   uint8_t* guide;
   const uint8_t* flags;
   const uint8_t* weight;
+  const uint8_t* wear;  // or null
+  int wear_price;       // of one copy too many
   const int32_t* at;
   const int32_t* up;
   const int32_t* down;

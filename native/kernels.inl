@@ -16,6 +16,12 @@ inline int proximity(const LevelView& v, int source_row, int dx, int dy) {
                           8);
 }
 
+// What a source costs apart from its looks.
+inline int prior(const LevelView& v, ptrdiff_t source, int source_row, int dx, int dy) {
+  const int near = proximity(v, source_row, dx, dy);
+  return v.wear ? near + ((v.wear[source] * v.wear_price) >> 4) : near;
+}
+
 inline TargetPatch patch_at(const LevelView& v, int at) {
   const ptrdiff_t corner = static_cast<ptrdiff_t>(at) - kRadius * v.stride - kRadius;
   return TargetPatch(v.guide + corner * 4, v.weight + corner, v.stride);
@@ -114,8 +120,8 @@ void sweep_site(const LevelView& view, const Sweep& s, int i, int row, int begin
   Best best{view, patch, n, at, row, s.offset[i], s.cost[i], 0};
   if (rescore) {
     const int dx = offset_x(best.offset), dy = offset_y(best.offset);
-    best.cost = patch.cost(corner_of(view, at + static_cast<ptrdiff_t>(dy) * view.stride + dx)) +
-                proximity(view, row + dy, dx, dy);
+    const ptrdiff_t source = at + static_cast<ptrdiff_t>(dy) * view.stride + dx;
+    best.cost = patch.cost(corner_of(view, source)) + prior(view, source, row + dy, dx, dy);
   }
   best.total = best.cost + n.owed(best.offset);
   best.offer(n.offset[s.backward ? 1 : 0]);

@@ -41,6 +41,7 @@ struct Level {
   double scale = 1;             // full-size pixels per pixel
   std::vector<uint8_t> guide;   // R, G, B, texture per pixel
   std::vector<uint8_t> flags;   // Flag bits per pixel
+  std::vector<uint8_t> wear;    // see wear.hpp; empty until it is measured
   std::vector<uint8_t> weight;  // trust in the pixel when patches are compared, 0 to kKnownWeight
   Sites sites;
   int source_count = 0;

@@ -9,6 +9,8 @@ LevelView look(Level& level, const Settings& settings) {
   v.guide = level.guide.data();
   v.flags = level.flags.data();
   v.weight = level.weight.data();
+  v.wear = level.wear.empty() ? nullptr : level.wear.data();
+  v.wear_price = static_cast<int>(settings.repeats * kSide * kSide * 4);
   v.at = level.sites.at.data();
   v.up = level.sites.up.data();
   v.down = level.sites.down.data();

@@ -24,6 +24,7 @@ struct Settings {
   int sweeps = 2, sweeps_fine = 2;  // an iteration; _fine: at full size
   int radius = 1 << 30;             // of the random search at all levels but the coarsest
   double potts = 5;                 // price of a label that differs from a neighbour's
+  double repeats = 5;               // price of copying a place once more than its share
   double proximity = 100;           // price of distance
   double proximity_x = 0.2;         // of which this part counts along rows: things repeat along rows
   double confidence = 2.1;          // a target pixel's weight falls by this factor per px from the rim

@@ -133,6 +133,8 @@ class ExemplarSession:
         height, width = crop.hole.shape
         colour = params["color_adaptation"]
         settings: dict[str, float] = {"screen": _SCREEN[colour]}
+        if seed == 0:
+            settings["variety"] = 0.0  # the first fill is the likeliest, whatever is tried for it
         chosen = variants(
             mirror=params["mirror"], rotation=params["rotation"], scale=params["scale"], gains=_GAINS[colour]
         )
