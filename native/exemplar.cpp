@@ -18,7 +18,7 @@ namespace reknit {
 namespace {
 
 constexpr size_t kWearPixels = 1 << 20;  // of a level whose wear is measured: it takes a look at each
-constexpr int kSharedSites = 6000;       // levels with fewer sites are not worth waking anyone
+constexpr int kSharedSites = 2000;       // levels with fewer sites are not worth waking anyone
 
 // How hard a level is worked on.
 struct Effort {

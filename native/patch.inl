@@ -37,7 +37,7 @@ class TargetPatch {
  private:
   static int word(const uint8_t* p) {
     int v;
-    __builtin_memcpy(&v, p, 4);
+    memcpy(&v, p, 4);
     return v;
   }
   static __m128i load(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }

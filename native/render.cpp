@@ -9,7 +9,8 @@ namespace reknit {
 namespace {
 
 using Colour = std::array<float, 4>;
-constexpr int kGrain = 4096;  // sites of a tile
+constexpr int kGrain = 4096;        // sites of a tile
+constexpr int kSweepGrain = 16384;  // of one of the many short sweeps
 constexpr int kCellSweeps = 60;
 constexpr int kDx[4] = {-1, 1, 0, 0}, kDy[4] = {0, 0, -1, 1};  // to a site's neighbours
 
@@ -259,7 +260,7 @@ class Renderer {
     }
     for (int k = 0; k < settings_.blend_sweeps; ++k) {
       for (const std::vector<int>& sites : by_colour)
-        pool_.split(0, static_cast<int>(sites.size()), kGrain, [&](int first, int last) {
+        pool_.split(0, static_cast<int>(sites.size()), kSweepGrain, [&](int first, int last) {
           for (int j = first; j < last; ++j) relax(sites[static_cast<size_t>(j)], screen);
         });
       done(0.4 + 0.6 * (k + 1) / settings_.blend_sweeps);

@@ -16,6 +16,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr double kWorthSharing = 150e-6;  // seconds; waking a thread takes tens of microseconds
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -67,13 +69,55 @@ struct ThreadPool::State {
     while (static_cast<int>(workers.size()) < threads - 1) workers.emplace_back([this] { work(); });
   }
 
+  void alone(int first, int end, const std::function<void(int)>& body_of_tile) const {
+    for (int i = first; i < end; ++i) {
+      body_of_tile(i);
+      if (poll) poll();
+    }
+  }
+
+  void share(int first, int end, const std::function<void(int)>& body_of_tile) {
+    start_workers();
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      body = &body_of_tile;
+      count = end;
+      next.store(first, std::memory_order_relaxed);
+      failure = nullptr;
+      ++generation;
+    }
+    wake.notify_all();
+    const Clock::time_point start = Clock::now();
+    int mine = 0;
+    std::exception_ptr thrown;
+    try {
+      for (int tile; claim(tile); ++mine) {
+        body_of_tile(tile);
+        if (poll) poll();
+      }
+    } catch (...) {
+      thrown = std::current_exception();
+      abandon();
+    }
+    const double busy = seconds_since(start);
+    {
+      // A worker that has not woken yet finds no tile left; one that runs is waited for.
+      std::unique_lock<std::mutex> lock(mutex);
+      body = nullptr;
+      idle.wait(lock, [&] { return running == 0; });
+      if (!thrown) thrown = failure;
+    }
+    if (thrown) std::rethrow_exception(thrown);
+    if (mine > 0) learn(busy / mine * (end - first), seconds_since(start));
+  }
+
   // Remembers whether sharing paid: `alone` is what the caller would have needed, `wall` what the run took.
   void learn(double alone, double wall) {
     if (wall < alone) {
       next_rest = 1;
     } else {
       rest = next_rest;
-      next_rest = std::min(next_rest * 2, 256);
+      next_rest = std::min(next_rest * 2, 64);
     }
   }
 };
@@ -94,12 +138,7 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::threads() const { return state_->threads; }
 
-void ThreadPool::run_alone(int count, const std::function<void(int)>& body) {
-  for (int i = 0; i < count; ++i) {
-    body(i);
-    if (state_->poll) state_->poll();
-  }
-}
+void ThreadPool::run_alone(int count, const std::function<void(int)>& body) { state_->alone(0, count, body); }
 
 void ThreadPool::run(int count, const std::function<void(int)>& body) {
   State& s = *state_;
@@ -108,38 +147,12 @@ void ThreadPool::run(int count, const std::function<void(int)>& body) {
     --s.rest;
     return run_alone(count, body);
   }
-  s.start_workers();
-  {
-    std::lock_guard<std::mutex> lock(s.mutex);
-    s.body = &body;
-    s.count = count;
-    s.next.store(0, std::memory_order_relaxed);
-    s.failure = nullptr;
-    ++s.generation;
-  }
-  s.wake.notify_all();
+  // The first tile says whether the rest is worth waking anyone for.
   const Clock::time_point start = Clock::now();
-  int mine = 0;
-  std::exception_ptr thrown;
-  try {
-    for (int tile; s.claim(tile); ++mine) {
-      body(tile);
-      if (s.poll) s.poll();
-    }
-  } catch (...) {
-    thrown = std::current_exception();
-    s.abandon();
-  }
-  const double busy = seconds_since(start);
-  {
-    // A worker that has not woken yet finds no tile left; one that runs is waited for.
-    std::unique_lock<std::mutex> lock(s.mutex);
-    s.body = nullptr;
-    s.idle.wait(lock, [&] { return s.running == 0; });
-    if (!thrown) thrown = s.failure;
-  }
-  if (thrown) std::rethrow_exception(thrown);
-  if (mine > 0) s.learn(busy / mine * count, seconds_since(start));
+  body(0);
+  if (s.poll) s.poll();
+  if (seconds_since(start) * (count - 1) < kWorthSharing) return s.alone(1, count, body);
+  s.share(1, count, body);
 }
 
 void ThreadPool::split(int begin, int end, int grain, const std::function<void(int, int)>& body) {
