@@ -2,7 +2,7 @@
 
 A JPEG is a grid of blocks of quantised coefficients. Blocks whose pixels did not change are carried from the
 source file to the new one as they are; only the others are coded again, with the file's own tables and
-subsampling. It knows bytes and pixels, no files and no engines; the coefficients are `native/jpeg.cpp`'s.
+subsampling. It knows bytes and pixels, no files and no engines; the coefficients are `native/jpeg.hpp`'s.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 What stands out is what is lighter (or darker) than its surroundings in every channel, thinner than a
 morphological opening, stronger than the texture around it and not the rim of something larger; its shape
 then decides which kind of damage it is, or that it is part of the picture. Sizes follow the picture's.
-Nothing here is learned, and nothing here knows how holes are filled.
+The measures are classical; the weights that judge them were fitted once (`defect_weights`). Nothing here
+knows how holes are filled.
 """
 
 from __future__ import annotations
