@@ -11,7 +11,7 @@ struct Settings {
   int bank_row = 1 << 30;  // rows from here on hold transformed copies: sources without a distance
 
   // Pyramid
-  double coarse_depth = 6;    // stop when the target is nowhere deeper than this (px)
+  double coarse_depth = 4;    // stop when the target is nowhere deeper than this (px)
   double ratio = 1.41421356;  // step between levels whose longer side is at most ratio_limit; 2 above
   int ratio_limit = 300;
   int known_quarters = 1;  // a coarse pixel is known when this many quarters of it are
@@ -41,8 +41,8 @@ struct Settings {
   double sigma = 1;       // width of the vote's fall with the patch's cost, in local mean costs
 
   // Rendering
-  double screen = 0.002;    // pull towards the vote's mean while blending; negative: copy, no blending
-  double mend = 100;        // the largest mismatch that blending smooths away (levels of 255)
+  double screen = 0.001;    // pull towards the vote's mean while blending; negative: copy, no blending
+  double mend = 200;        // the largest mismatch that blending smooths away (levels of 255)
   int blend_sweeps = 36;    // of successive over-relaxation
   double blend_step = 1.9;  // its factor, 1 to 2
 };
