@@ -139,7 +139,8 @@ class PdeSession:
             except cv2.error as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=work, name="reknit-inpaint", daemon=True)
+        # Not a daemon: an interpreter that ends while OpenCV runs in one aborts.
+        thread = threading.Thread(target=work, name="reknit-inpaint")
         expected_s = _SECONDS_PER_PIXEL * np.count_nonzero(hole) * (1 + radius * radius / 10)
         start = time.monotonic()
         thread.start()
