@@ -159,8 +159,15 @@ def fill_files(run: Run, container: str) -> None:
     for i in range(run.count):
         file = codec.encode(result.photos[i])
         assert file.container == container
-        after.append(codec.decode(file.data).to_numpy())
+        after.append(with_opaque_alpha(codec.decode(file.data).to_numpy(), before))
     check(result, before, hole, after)
+
+
+def with_opaque_alpha(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Return ``picture`` with the alpha that WebP leaves out of a file when every pixel is opaque."""
+    if picture.shape[2] == 3 and like.shape[2] == 4:
+        return np.dstack((picture, np.full(picture.shape[:2], 255, picture.dtype)))
+    return picture
 
 
 def encoded(pixels: np.ndarray, container: str) -> bytes:
