@@ -93,7 +93,7 @@ def _encoded(photo: Photo, container: str, quality: int | None) -> Encoded:
     vips = libvips()
     same = photo.origin is not None and photo.origin.container == container
     pixels, alpha, notes = _fitted(photo, container)
-    grey = photo.origin is not None and photo.origin.grey and _is_grey(pixels)
+    grey = photo.origin is not None and photo.origin.grey and is_grey(pixels)
     carried = photo.metadata
     if carried.icc and carried.icc[16:20] == b"GRAY" and not (grey and container in ("jpeg", "png", "tiff")):
         carried = replace(carried, icc=None)
@@ -102,7 +102,7 @@ def _encoded(photo: Photo, container: str, quality: int | None) -> Encoded:
         notes.append(f"{container.upper()} has no place for PNG text entries")
     if carried.iptc and container not in ("jpeg", "tiff"):
         notes.append(f"{container.upper()} has no place for an IPTC record")
-    image = _image(vips, pixels, alpha, grey=grey, carried=carried)
+    image = vips_image(vips, pixels, alpha, grey=grey, carried=carried)
     if container == "avif":
         for name, blob in (
             ("icc-profile-data", carried.icc),
@@ -128,7 +128,7 @@ def _encoded(photo: Photo, container: str, quality: int | None) -> Encoded:
     return Encoded(data=data, container=container, notes=tuple(notes))
 
 
-def _image(vips: Any, pixels: Samples, alpha: Samples | None, *, grey: bool, carried: Metadata) -> Any:
+def vips_image(vips: Any, pixels: Samples, alpha: Samples | None, *, grey: bool, carried: Metadata) -> Any:
     """Return a libvips image over the arrays; RGB is not copied."""
     height, width = pixels.shape[:2]
     form = "ushort" if pixels.dtype == np.uint16 else "uchar"
@@ -210,7 +210,8 @@ def _on_white(pixels: Samples, alpha: Samples) -> NDArray[np.uint8]:
     return out
 
 
-def _is_grey(pixels: Samples) -> bool:
+def is_grey(pixels: Samples) -> bool:
+    """Return whether the three channels are equal everywhere."""
     for row in range(0, len(pixels), 256):
         part = pixels[row : row + 256]
         if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 0], part[..., 2])):
