@@ -17,14 +17,6 @@ from reknit.jobs.store import Store
 DIED = {"code": "jobs.worker-died", "message": "killed", "hint": "", "facts": {}}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    store = Store(tmp_path / "data" / "jobs.sqlite3")
-    yield store
-    store.check()
-    store.close()
-
-
 def submit(store: Store, number: int = 0, **options: Any) -> Job:
     return store.submit("fill", {"number": number}, **options)[0]
 

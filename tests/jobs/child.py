@@ -1,0 +1,107 @@
+"""A worker process for the tests: `child.py DATABASE --device NAME`, with handlers that do what tests need."""
+
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reknit.core.errors import EngineFailed
+from reknit.core.progress import Report
+from reknit.jobs.store import Store
+from reknit.jobs.worker import serve, take_pipes
+
+Payload = Mapping[str, Any]
+
+
+def echo(payload: Payload, report: Report) -> Payload:
+    print("handlers may print")
+    return {"echo": payload, "pid": os.getpid()}
+
+
+def steps(payload: Payload, report: Report) -> Payload:
+    """Work for ``seconds``, reporting every 5 ms, and say so in a file named ``log``."""
+    note(payload, "begun")
+    end = time.monotonic() + payload["seconds"]
+    while (left := end - time.monotonic()) > 0:
+        report.step("working", 1 - left / payload["seconds"])
+        time.sleep(0.005)
+    note(payload, "done")
+    return {"pid": os.getpid()}
+
+
+def stubborn(payload: Payload, report: Report) -> Payload:
+    """Work for ``seconds`` without ever asking whether to stop."""
+    note(payload, "begun")
+    time.sleep(payload["seconds"])
+    return {}
+
+
+def note(payload: Payload, what: str) -> None:
+    if "log" in payload:
+        with Path(payload["log"]).open("a") as file:
+            file.write(f"{payload.get('number', 0)} {what} {os.getpid()}\n")
+
+
+def preview(payload: Payload, report: Report) -> Payload:
+    for number in range(3):
+        report.step("denoising", number / 3, preview={"blob": str(number)})
+    return {}
+
+
+def crash(payload: Payload, report: Report) -> Payload:
+    note(payload, "begun")
+    ctypes.string_at(0)
+    return {}
+
+
+def killed(payload: Payload, report: Report) -> Payload:
+    note(payload, "begun")
+    os.kill(os.getpid(), 9)
+    return {}
+
+
+def leave(payload: Payload, report: Report) -> Payload:
+    os._exit(7)
+
+
+def memory(payload: Payload, report: Report) -> Payload:
+    note(payload, "begun")
+    raise MemoryError
+
+
+def bug(payload: Payload, report: Report) -> Payload:
+    raise KeyError("no such thing")
+
+
+def quits(payload: Payload, report: Report) -> Payload:
+    raise SystemExit(3)
+
+
+def typed(payload: Payload, report: Report) -> Payload:
+    raise EngineFailed("it broke", code="engine.crashed", hint="another one", where=Path("x"))
+
+
+def no_json(payload: Payload, report: Report) -> Payload:
+    return {"object": object()}
+
+
+HANDLERS = {
+    function.__name__: function
+    for function in (
+        echo, steps, stubborn, preview, crash, killed, leave, memory, bug, quits, typed, no_json,
+    )
+}  # fmt: skip
+
+if __name__ == "__main__":
+    commands, events = take_pipes()
+    serve(
+        Store(Path(sys.argv[1])),
+        HANDLERS,
+        name=sys.argv[sys.argv.index("--device") + 1],
+        commands=commands,
+        events=events,
+        lease_s=float(os.environ.get("TEST_LEASE_S", "10")),
+    )

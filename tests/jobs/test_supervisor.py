@@ -1,0 +1,236 @@
+"""Workers that die: the job is tried once more, then failed with the reason; nothing is lost or done twice."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reknit.core.errors import Unavailable
+from reknit.jobs.job import FINAL
+from reknit.jobs.store import Store
+from reknit.jobs.supervisor import Supervisor
+from tests.jobs.conftest import Kept, command, ended, until
+
+Supervise = Callable[..., Supervisor]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "hint"),
+    [
+        ("killed", "was killed by SIGKILL", "memory"),
+        ("crash", "was killed by SIGSEGV", "native"),
+        ("leave", "ended with status 7", "output"),
+    ],
+)
+def test_a_job_that_kills_its_worker_is_tried_twice_then_failed(
+    kind: str, how: str, hint: str, store: Store, hub: Kept, supervise: Supervise
+) -> None:
+    supervisor = supervise()
+    job, _ = store.submit(kind, {})
+    supervisor.wake()
+    failed = ended(store, job)
+    assert failed.error is not None
+    assert (failed.state, failed.attempts, failed.error["code"]) == ("failed", 2, "jobs.worker-died")
+    assert how in failed.error["message"]
+    assert hint in failed.error["hint"]
+    assert ("Segmentation fault" in str(failed.error["facts"]["output"])) == (kind == "crash")
+    until(lambda: hub.states(job) == ["running", "queued", "running", "failed"])
+    after, _ = store.submit("echo", {})
+    assert ended(store, after).state == "done"
+    assert supervisor.workers()[0].restarts == 2
+    assert how in supervisor.workers()[0].reason
+
+
+def test_a_worker_killed_once_costs_nothing_but_time(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    job, _ = store.submit("steps", {"seconds": 0.5})
+    supervisor.wake()
+    until(lambda: hub.progress(job))
+    os.kill(supervisor.workers()[0].pid or 0, signal.SIGKILL)
+    done = ended(store, job)
+    assert (done.state, done.attempts) == ("done", 2)
+
+
+def test_a_cancelled_job_is_not_begun_again(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    job, _ = store.submit("stubborn", {"seconds": 60})
+    supervisor.wake()
+    until(lambda: hub.states(job) == ["running"])
+    supervisor.cancel(job.id)
+    os.kill(supervisor.workers()[0].pid or 0, signal.SIGKILL)
+    assert ended(store, job).state == "cancelled"
+
+
+def test_a_hanging_worker_is_replaced(
+    store: Store, hub: Kept, supervise: Supervise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_LEASE_S", "1")
+    supervisor = supervise()
+    job, _ = store.submit("steps", {"seconds": 0.8})
+    supervisor.wake()
+    until(lambda: hub.progress(job))
+    stopped = supervisor.workers()[0].pid or 0
+    os.kill(stopped, signal.SIGSTOP)
+    done = ended(store, job)
+    assert (done.state, done.attempts) == ("done", 2)
+    assert supervisor.workers()[0].pid != stopped
+
+
+def test_one_worker_for_each_device(store: Store, supervise: Supervise) -> None:
+    supervisor = supervise(devices=("cpu", "cuda:0"))
+    jobs = [store.submit("steps", {"seconds": 0.6})[0] for _ in range(2)]
+    supervisor.wake()
+    until(lambda: all(worker.state == "busy" for worker in supervisor.workers()))
+    assert {ended(store, job).worker for job in jobs} == {"cpu", "cuda:0"}
+
+
+def test_a_command_that_cannot_start_is_told_and_retried_slowly(store: Store, hub: Kept) -> None:
+    for words, reason in (
+        (["/nowhere/to/be/found"], "cannot be started"),
+        ([sys.executable, "-c", "raise SystemExit(4)"], "ended with status 4"),
+    ):
+        supervisor = Supervisor(store, hub, command=words)
+        supervisor.start()
+        until(lambda s=supervisor: s.workers()[0].restarts >= 1 and s.workers()[0].state == "waiting")
+        time.sleep(0.3)
+        [status] = supervisor.workers()
+        assert reason in status.reason
+        assert status.restarts <= 2
+        supervisor.stop()
+        assert supervisor.workers()[0].state == "stopped"
+
+
+def test_only_one_server_has_a_folder(store: Store, hub: Kept, supervise: Supervise) -> None:
+    first = supervise()
+    second = Supervisor(store, hub, command=command(store))
+    with pytest.raises(Unavailable) as caught:
+        second.start()
+    assert (caught.value.code, caught.value.facts["pid"]) == ("serve.already-running", os.getpid())
+    first.stop()
+    second.start()
+    second.stop()
+
+
+def test_stop_hands_the_running_job_back(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    job, _ = store.submit("stubborn", {"seconds": 60})
+    supervisor.wake()
+    until(lambda: hub.states(job) == ["running"])
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 3
+    assert (store.get(job.id).state, store.get(job.id).attempts) == ("queued", 0)
+
+
+SERVER = """
+import sys, time
+from pathlib import Path
+from reknit.jobs.events import Hub
+from reknit.jobs.store import Store
+from reknit.jobs.supervisor import Supervisor
+store = Store(Path(sys.argv[1]))
+supervisor = Supervisor(store, Hub(), command=sys.argv[2:])
+supervisor.start()
+while True:
+    time.sleep(1)
+"""
+
+
+def test_a_killed_server_loses_nothing(store: Store, supervise: Supervise, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jobs = [
+        store.submit("steps", {"seconds": s, "log": str(log), "number": n})[0]
+        for n, s in enumerate((0.05, 0.7, 0.05))
+    ]
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(store.path), *command(store)])
+    until(lambda: log.exists() and "1 begun" in log.read_text())
+    worker = int(log.read_text().split()[-1])
+    server.kill()
+    server.wait()
+    until(lambda: not alive(worker), within_s=5)
+    supervise()
+    assert [ended(store, job).state for job in jobs] == ["done"] * 3
+    done = [line.split()[0] for line in log.read_text().splitlines() if "done" in line]
+    assert sorted(done) == ["0", "1", "2"]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("count", "clients", "kills"), [(40, 8, 3), pytest.param(200, 20, 10, marks=pytest.mark.slow)]
+)
+def test_many_clients_and_a_worker_killed_again_and_again(
+    count: int, clients: int, kills: int, store: Store, hub: Kept, supervise: Supervise, tmp_path: Path
+) -> None:
+    supervisor = supervise()
+    log = tmp_path / "log"
+    ids: list[str] = []
+    random_s = random.Random(7)
+
+    def client(number: int) -> None:
+        for turn in range(count // clients):
+            payload = {"seconds": 0.03, "log": str(log), "number": number * 1000 + turn}
+            job, created = store.submit("steps", payload, key=f"{number}-{turn}")
+            again, created_again = store.submit("steps", payload, key=f"{number}-{turn}")
+            assert (created, created_again, again.id) == (True, False, job.id)
+            ids.append(job.id)
+            supervisor.wake()
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for _ in range(kills):
+        until(lambda: supervisor.workers()[0].state == "busy")
+        time.sleep(random_s.uniform(0, 0.05))
+        if pid := supervisor.workers()[0].pid:
+            os.kill(pid, signal.SIGKILL)
+        finished = store.counts()["done"]
+        until(lambda finished=finished: store.counts()["done"] > finished)
+    for thread in threads:
+        thread.join()
+    until(lambda: sum(store.counts()[state] for state in FINAL) == count, within_s=120)
+
+    assert sorted(ids) == sorted(job.id for job in store.list(limit=1000))
+    told = Counter(
+        event["job"]["id"]
+        for _, event in hub.events
+        if event["type"] == "job" and event["job"]["state"] in FINAL
+    )
+    begun = Counter(line.split()[0] for line in log.read_text().splitlines() if "begun" in line)
+    for job in store.list(limit=1000):
+        assert job.state == "done" or (job.error or {})["code"] == "jobs.worker-died"
+        assert job.attempts <= 2
+        assert begun[str(job.payload["number"])] <= job.attempts
+        assert told[job.id] >= 1
+    assert store.counts()["done"] >= count - kills // 2
+    assert supervisor.workers()[0].restarts >= kills - 1
+
+
+def test_a_coroutine_may_wait_for_a_job(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+
+    async def fill() -> str:
+        with hub.subscribe() as events:
+            job, _ = store.submit("echo", {})
+            supervisor.wake()
+            async for event in events:
+                if event["type"] == "job" and event["job"]["id"] == job.id and event["job"]["state"] in FINAL:
+                    return str(event["job"]["state"])
+        return "nothing"
+
+    assert asyncio.run(asyncio.wait_for(fill(), 20)) == "done"

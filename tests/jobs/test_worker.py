@@ -1,0 +1,151 @@
+"""A worker as its supervisor sees it: outcomes, progress, cancelling, and an end when its parent ends."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reknit.jobs.job import Job
+from reknit.jobs.store import Store
+from reknit.jobs.supervisor import Supervisor
+from tests.jobs.conftest import Kept, command, ended, until
+
+Supervise = Callable[..., Supervisor]
+
+
+def run(store: Store, supervisor: Supervisor, kind: str, **payload: Any) -> Job:
+    job, _ = store.submit(kind, payload)
+    supervisor.wake()
+    return ended(store, job)
+
+
+def test_outcomes(store: Store, hub: Kept, supervise: Supervise, tmp_path: Path) -> None:
+    supervisor = supervise()
+    job = run(store, supervisor, "echo", text="ä")
+    assert (job.state, job.attempts, job.result) == (
+        "done",
+        1,
+        {"echo": {"text": "ä"}, "pid": supervisor.workers()[0].pid},
+    )
+    until(lambda: hub.states(job) == ["running", "done"])
+
+    log = tmp_path / "log"
+    expected = {
+        "typed": ("engine.crashed", "it broke", 1),
+        "bug": ("jobs.crash", "KeyError", 1),
+        "quits": ("jobs.crash", "SystemExit", 1),
+        "no_json": ("jobs.crash", "not JSON serializable", 1),
+        "nonsense": ("jobs.unknown-kind", "nonsense", 1),
+        "memory": ("memory.out", "memory", 2),
+    }
+    for kind, (code, message, attempts) in expected.items():
+        job = run(store, supervisor, kind, log=str(log))
+        assert job.error is not None
+        assert (job.state, job.error["code"], job.attempts) == ("failed", code, attempts)
+        assert message in job.error["message"]
+    assert len(log.read_text().splitlines()) == 2
+    assert supervisor.workers()[0].restarts == 0
+
+
+def test_progress_comes_often_to_listeners_and_seldom_to_the_disk(
+    store: Store, hub: Kept, supervise: Supervise
+) -> None:
+    supervisor = supervise()
+    short = run(store, supervisor, "steps", seconds=0.1)
+    assert 1 <= len(hub.progress(short)) <= 4
+    job, _ = store.submit("steps", {"seconds": 1.2})
+    supervisor.wake()
+    seen = until(lambda: (now := store.get(job.id)).fraction > 0.3 and now)
+    assert (seen.stage, seen.state) == ("working", "running")
+    ended(store, job)
+    progress = hub.progress(job)
+    assert 10 <= len(progress) <= 25
+    assert [p["fraction"] for p in progress] == sorted(p["fraction"] for p in progress)
+    assert progress[0]["seconds_left"] is None
+    assert 0 <= progress[-1]["seconds_left"] < 0.4
+
+
+def test_previews_pass_as_they_are(store: Store, hub: Kept, supervise: Supervise) -> None:
+    job = run(store, supervise(), "preview")
+    assert [p["preview"] for p in hub.progress(job)] == [{"blob": str(n)} for n in range(3)]
+
+
+def test_cancel_reaches_a_running_job_at_once(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    job, _ = store.submit("steps", {"seconds": 30})
+    supervisor.wake()
+    until(lambda: hub.progress(job))
+    began = time.monotonic()
+    assert supervisor.cancel(job.id).cancel_requested
+    until(lambda: hub.states(job)[-1] == "cancelled")
+    assert time.monotonic() - began < 0.5  # about 10 ms on an idle machine
+    assert ended(store, job).state == "cancelled"
+
+
+def test_cancel_by_another_process_is_noticed(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    job, _ = store.submit("steps", {"seconds": 30})
+    supervisor.wake()
+    until(lambda: hub.progress(job))
+    began = time.monotonic()
+    other = Store(store.path)
+    other.cancel(job.id)
+    other.close()
+    assert ended(store, job).state == "cancelled"
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_job_queued_by_another_process_is_found(store: Store, supervise: Supervise) -> None:
+    supervise()
+    job, _ = store.submit("echo", {})
+    assert ended(store, job).state == "done"
+
+
+@pytest.mark.parametrize("kind", ["steps", "stubborn"])
+def test_the_worker_ends_with_its_parent_even_while_a_job_runs(store: Store, kind: str) -> None:
+    job, _ = store.submit(kind, {"seconds": 60})
+    process = subprocess.Popen(
+        [*command(store), "--device", "cpu"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline()) == {"ready": process.pid}
+    assert json.loads(process.stdout.readline())["job"]["state"] == "running"
+    began = time.monotonic()
+    process.stdin.close()
+    assert process.wait(10) == 0
+    assert time.monotonic() - began < 2
+    process.stdout.close()
+    back = store.get(job.id)
+    assert (back.state, back.attempts) == ("queued", 0)
+
+
+def test_an_idle_worker_ends_with_its_parent(store: Store) -> None:
+    process = subprocess.run(
+        [*command(store), "--device", "cpu"], input=b"", capture_output=True, check=True, timeout=20
+    )
+    assert json.loads(process.stdout)["ready"]
+    assert process.stderr == b""
+
+
+def test_what_handlers_print_is_not_taken_for_events(store: Store, hub: Kept, supervise: Supervise) -> None:
+    job = run(store, supervise(), "echo")
+    until(lambda: hub.states(job) == ["running", "done"])
+
+
+def test_a_wake_is_answered_in_milliseconds(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    run(store, supervisor, "echo")
+    spent = []
+    for _ in range(20):
+        began = time.monotonic()
+        job, _ = store.submit("echo", {})
+        supervisor.wake()
+        until(lambda job=job: hub.states(job) == ["running", "done"])
+        spent.append(time.monotonic() - began)
+    assert sorted(spent)[10] < 0.05 * (1 + (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0))
