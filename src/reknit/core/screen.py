@@ -62,6 +62,15 @@ def patch_png(photo: Photo) -> bytes:
     return blocks.attach("png", data, Metadata(icc=icc), same=False, opaque=photo.alpha is None)
 
 
+def mask_png(fill: NDArray[np.bool_]) -> bytes:
+    """Return an (H, W) bool plane as an 8-bit grey PNG, True = white."""
+    vips = libvips()
+    height, width = fill.shape
+    plane = np.multiply(fill, np.uint8(255), dtype=np.uint8)
+    image = vips.Image.new_from_memory(plane.data, width, height, 1, "uchar").copy(interpretation="b-w")
+    return image.pngsave_buffer(compression=1, filter="none", keep="none")
+
+
 def is_srgb(icc: bytes) -> bool:
     """Return whether an ICC profile calls itself sRGB (ICC.1, the ``desc`` tag)."""
     if len(icc) < 132:

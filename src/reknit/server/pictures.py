@@ -15,13 +15,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reknit.core import codec, files
 from reknit.core.containers import Encoded
 from reknit.core.errors import NotFound, ReknitError
 from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo
 from reknit.core.mask import Mask
-from reknit.core.screen import patch_png
+from reknit.core.screen import mask_png, patch_png
 from reknit.inputs import MaskFrom, as_mask, mask_of_photo
 from reknit.jobs.blobs import Blobs
 from reknit.server import patches
@@ -100,6 +103,8 @@ class Pictures:
         self._photos: Kept[Photo] = Kept(cache_bytes)
         self._recipes: Kept[Recipe] = Kept(_MANY)
         self._facts: Kept[Facts] = Kept(_MANY)
+        self._encoded: Kept[Encoded] = Kept(cache_bytes // 8)
+        self._encoding = threading.Lock()
         self._decoding = threading.RLock()  # one picture at a time: it bounds memory and spares double work
 
     def add(self, source: bytes | str, name: str = "") -> Picture:
@@ -123,6 +128,37 @@ class Pictures:
                 raise
         elif name and facts.name != clean_name(name):
             facts = replace(facts, name=clean_name(name))
+            self._remember(digest, facts)
+        return Picture(id=digest, facts=facts, parent=None, original=digest, box=None)
+
+    def check_beginning(self, head: bytes, name: str = "") -> None:
+        """Refuse what its first kilobyte shows to be no picture, before it is stored.
+
+        Raises
+        ------
+        InputError
+            ``image.empty``, ``image.unknown``
+        """
+        if codec.sniff(head) is None:
+            codec.decode(head, name=clean_name(name))
+
+    def add_mask(self, fill: NDArray[np.bool_], name: str = "mask.png") -> Picture:
+        """Take up a mask, (H, W) bool, as a grey PNG with white for True."""
+        data = mask_png(fill)
+        digest = self.blobs.put(data)
+        size = Size.of(fill.shape)
+        facts = Facts(
+            width=size.width,
+            height=size.height,
+            bits=8,
+            alpha=False,
+            grey=True,
+            container="png",
+            bytes=len(data),
+            name=name,
+            notes=(),
+        )
+        if self._remembered(digest) is None:
             self._remember(digest, facts)
         return Picture(id=digest, facts=facts, parent=None, original=digest, box=None)
 
@@ -227,16 +263,22 @@ class Pictures:
         NotFound
             ``picture.no-patch``: the picture is an upload.
         """
+        box = self.patch_box(picture)
         recipe = self._recipe(picture)
-        if recipe is None:
+        if recipe is not None and not recipe.parent_on_top:
+            return self.blobs.read(recipe.patch), box
+        return patch_png(patches.crop(self.photo(picture), box)), box
+
+    def patch_box(self, picture: str) -> Box:
+        """Return where an edit differs from its parent. Errors as `patch`."""
+        box = self.info(picture).box
+        if box is None:
             raise NotFound(
                 "an uploaded picture has no patch",
                 code="picture.no-patch",
                 hint="fetch its file or its tiles",
             )
-        if not recipe.parent_on_top:
-            return self.blobs.read(recipe.patch), recipe.box
-        return patch_png(patches.crop(self.photo(picture), recipe.box)), recipe.box
+        return box
 
     def encoded(self, picture: str, container: str | None = None, quality: int | None = None) -> Encoded:
         """Return a picture as a file.
@@ -247,7 +289,13 @@ class Pictures:
         told = self.info(picture)
         if quality is None and told.parent is None and container in (None, told.facts.container):
             return Encoded(data=self.blobs.read(picture), container=told.facts.container)
-        return codec.encode(self.photo(picture), container=container, quality=quality)
+        name = f"{picture} {container} {quality}"
+        with self._encoding:  # a download in parts asks again and again
+            encoded = self._encoded.get(name)
+            if encoded is None:
+                encoded = codec.encode(self.photo(picture), container=container, quality=quality)
+                self._encoded.put(name, encoded, len(encoded.data))
+        return encoded
 
     def filename(self, picture: str, container: str | None = None) -> str:
         """Return a name for a download: the upload's own, with the suffix of what is in it."""

@@ -31,6 +31,10 @@ class Shown:
     data: bytes
     media_type: str
 
+    def sent(self) -> tuple[bytes, str]:
+        """Return both."""
+        return self.data, self.media_type
+
 
 class Tiles:
     """Tiles of pictures. Safe to use from several threads.
@@ -59,6 +63,16 @@ class Tiles:
         NotFound
             ``tile.missing``, ``picture.missing``
         """
+        box = self.place(picture, level, column, row)
+        name = f"{picture} {level} {column} {row}"
+        if (kept := self._shown.get(name)) is not None:
+            return kept
+        photo = self._pictures.photo(picture)
+        crop = self._pyramid(picture, photo).crop(photo, level, box)
+        return self._show(name, crop, photo)
+
+    def place(self, picture: str, level: int, column: int, row: int) -> Box:
+        """Return where a tile lies on its level; decodes nothing. Errors as `tile`."""
         size = self._pictures.info(picture).facts.size
         sizes = level_sizes(size)
         box = tile_box(sizes[level], column, row) if 0 <= level < len(sizes) else None
@@ -69,12 +83,7 @@ class Tiles:
                 hint=f"it has {len(sizes)} levels, the first of {size} px",
                 levels=len(sizes),
             )
-        name = f"{picture} {level} {column} {row}"
-        if (kept := self._shown.get(name)) is not None:
-            return kept
-        photo = self._pictures.photo(picture)
-        crop = self._pyramid(picture, photo).crop(photo, level, box)
-        return self._show(name, crop, photo)
+        return box
 
     def thumbnail(self, picture: str, side_px: int = 256) -> Shown:
         """Return the whole picture, its longer side ``side_px`` (16 to 2048) or its own if that is less.
