@@ -1,0 +1,123 @@
+// @ts-check
+// A page with an Editor and nothing else; its server is a canvas that draws tiles of made-up photos.
+
+import { Editor } from "/web/editor.js";
+import { encodeGrey } from "/web/png.js";
+
+const TILE = 512;
+
+/** Draw a part of a made-up landscape, the same at every level; colours tell places apart. */
+function paint(context, picture, scale) {
+  const { width, height, look } = picture;
+  const sky = context.createLinearGradient(0, 0, 0, height);
+  sky.addColorStop(0, "#5b8fc9");
+  sky.addColorStop(0.55, "#f3ddc0");
+  sky.addColorStop(0.56, "#6d7f52");
+  sky.addColorStop(1, "#27331f");
+  context.fillStyle = sky;
+  context.fillRect(0, 0, width, height);
+  for (let i = 0; i < 40; i++) {
+    context.fillStyle = `hsl(${(i * 47) % 360} 45% ${30 + ((i * 13) % 40)}%)`;
+    context.beginPath();
+    context.arc(((i * 379) % 1000) / 1000 * width, (0.56 + ((i * 211) % 440) / 1000) * height, width * (0.008 + (i % 5) * 0.004), 0, 7);
+    context.fill();
+  }
+  context.fillStyle = "#fff6d8";
+  context.beginPath();
+  context.arc(width * 0.78, height * 0.18, width * 0.05, 0, 7);
+  context.fill();
+  for (const { box, colour } of look ?? []) {
+    context.fillStyle = colour;
+    context.fillRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+  }
+}
+
+export class FakeApi {
+  pictures = new Map();
+  files = new Map();
+  asked = [];
+  delay = 0;
+  drawn = [];
+  answer = null;
+
+  /** Make a picture. */
+  make(id, width, height, more = {}) {
+    let levels = 1;
+    while (Math.max(width, height) / 2 ** (levels - 1) > TILE) levels++;
+    const picture = { id, width, height, tile_px: TILE, levels, alpha: false, parent: null, box: null, name: `${id}.jpg`, ...more };
+    this.pictures.set(id, picture);
+    return picture;
+  }
+
+  /** A picture made from another by painting a box. */
+  derive(id, parent, box, colour) {
+    const { width, height, look = [] } = this.pictures.get(parent);
+    return this.make(id, width, height, { parent, box, look: [...look, { box, colour }] });
+  }
+
+  tileUrl(id, level, column, row) {
+    return `/tile/${id}/${level}/${column}/${row}`;
+  }
+
+  async tile(id, level, column, row, signal) {
+    this.drawn.push(`${id}/${level}/${column}/${row}`);
+    if (this.delay) await new Promise((resolve) => setTimeout(resolve, this.delay));
+    if (signal?.aborted) throw signal.reason;
+    const picture = this.pictures.get(id);
+    const side = TILE * 2 ** level;
+    const across = Math.ceil(Math.min(side, picture.width - column * side) / 2 ** level);
+    const down = Math.ceil(Math.min(side, picture.height - row * side) / 2 ** level);
+    const canvas = new OffscreenCanvas(across, down);
+    const context = canvas.getContext("2d");
+    context.scale(1 / 2 ** level, 1 / 2 ** level);
+    context.translate(-column * side, -row * side);
+    paint(context, picture, level);
+    return canvas.convertToBlob({ type: picture.alpha ? "image/png" : "image/jpeg", quality: 0.92 });
+  }
+
+  async select(body, { signal } = {}) {
+    this.asked.push(body);
+    if (this.delay) await new Promise((resolve) => setTimeout(resolve, this.delay));
+    signal?.throwIfAborted();
+    const { box, fill } = this.answer(body);
+    const [width, height] = [box[2] - box[0], box[3] - box[1]];
+    const blob = await encodeGrey(width, height, (y0, y1, into) => {
+      for (let y = y0; y < y1; y++) for (let x = 0; x < width; x++) into[(y - y0) * width + x] = fill(x + box[0], y + box[1]) ? 255 : 0;
+    });
+    this.files.set("selected", blob);
+    return { mask: "selected", box, area_px: 0, method: body.method };
+  }
+
+  async file(id) {
+    return this.files.get(id);
+  }
+}
+
+const api = new FakeApi();
+
+// The editor fetches tiles by address: answer those here.
+const fetched = window.fetch.bind(window);
+window.fetch = async (address, init) => {
+  const [, tile, id, ...numbers] = String(address).split("/");
+  if (tile !== "tile") return fetched(address, init);
+  const blob = await api.tile(id, ...numbers.map(Number), init?.signal);
+  return blob ? new Response(blob) : new Response("", { status: 500 });
+};
+
+const editor = new Editor(document.getElementById("canvas"), { api });
+const events = [];
+for (const name of ["mask", "history", "tool", "view", "setting", "extend", "split", "error"]) {
+  editor.addEventListener(name, (event) => events.push({ name, detail: event.detail }));
+}
+
+/** The exported mask as values, through the browser's own decoder. */
+async function exported() {
+  const bitmap = await createImageBitmap(await editor.exportMask());
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+  return { width: bitmap.width, height: bitmap.height, at: (x, y) => data[4 * (y * bitmap.width + x)] };
+}
+
+Object.assign(window, { api, editor, events, exported });
