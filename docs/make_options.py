@@ -16,7 +16,7 @@ from reknit.core.options import Option
 from reknit.engines import registry
 
 PAGE = Path(__file__).with_name("options.md")
-WITH_OPTIONS = ("fill", "extend", "repair", "demo", "engines", "doctor")
+WITH_OPTIONS = ("fill", "extend", "repair", "demo", "jobs", "engines", "doctor")
 
 HEAD = """# Options
 
@@ -34,7 +34,12 @@ def page() -> str:
         command = group.get_command(context, name)
         assert command is not None
         parts.append(f"## reknit {name}\n\n{COMMANDS[name]}\n")
-        parts.append(_table(("flag", "meaning"), [_flag(p) for p in command.params]))
+        if isinstance(command, click.Group):
+            for sub in command.commands.values():
+                parts.append(f"### reknit {name} {sub.name}\n\n{sub.help}\n")
+                parts.append(_table(("flag", "meaning"), [_flag(p) for p in sub.params]))
+        else:
+            parts.append(_table(("flag", "meaning"), [_flag(p) for p in command.params]))
     parts.append(_SETTINGS_HEAD)
     rows = [(f"`{o.name}`", f"`REKNIT_{o.name.upper()}`", *_about(o)) for o in SETTINGS]
     parts.append(_table(("setting", "environment", "values", "default", "meaning"), rows))

@@ -1,5 +1,6 @@
 """Settings: which place wins, and what a bad value says."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,13 @@ def test_an_unknown_name_is_refused_with_the_nearest(user_file: Path) -> None:
 
 def test_this_process_may_use_a_thread() -> None:
     assert config.usable_threads() >= 1
+
+
+def test_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path / "home"))
+    if sys.platform == "linux":
+        assert config.data_folder(None) == tmp_path / "reknit"
+    assert config.data_folder("~/jobs") == tmp_path / "home" / "jobs"
+    assert config.data_folder("here") == Path("here")

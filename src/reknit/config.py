@@ -49,6 +49,12 @@ SETTINGS: tuple[Option, ...] = (
         unit="bytes",
         help="Refuse files larger than this.",
     ),
+    Option(
+        name="data_dir",
+        kind="text",
+        default=None,
+        help="Where jobs and their pictures are kept; by default this system's place for data.",
+    ),
 )
 
 
@@ -69,6 +75,19 @@ def user_file() -> Path:
     else:
         base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return base / "reknit" / "reknit.toml"
+
+
+def data_folder(value: str | None) -> Path:
+    """Return the folder that the setting ``data_dir`` means: itself, or this system's place for data."""
+    if value:
+        return Path(value).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "reknit"
 
 
 def load(flags: Mapping[str, Any] | None = None) -> dict[str, Setting]:

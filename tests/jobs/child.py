@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,6 +85,20 @@ def typed(payload: Payload, report: Report) -> Payload:
     raise EngineFailed("it broke", code="engine.crashed", hint="another one", where=Path("x"))
 
 
+def full(payload: Payload, report: Report) -> Payload:
+    """Fill the disk, as far as SQLite can tell, until the file ``space`` appears."""
+    STORE._connection.execute("PRAGMA max_page_count = 1")
+
+    def wait() -> None:
+        while not Path(payload["space"]).exists():
+            time.sleep(0.05)
+        with STORE._lock:
+            STORE._connection.execute("PRAGMA max_page_count = 1000000")
+
+    threading.Thread(target=wait, daemon=True).start()
+    return {"text": "x" * 10_000_000}
+
+
 def no_json(payload: Payload, report: Report) -> Payload:
     return {"object": object()}
 
@@ -92,13 +107,15 @@ HANDLERS = {
     function.__name__: function
     for function in (
         echo, steps, stubborn, preview, crash, killed, leave, memory, bug, quits, typed, no_json,
+        full,
     )
 }  # fmt: skip
 
 if __name__ == "__main__":
+    STORE = Store(Path(sys.argv[1]))
     commands, events = take_pipes()
     serve(
-        Store(Path(sys.argv[1])),
+        STORE,
         HANDLERS,
         name=sys.argv[sys.argv.index("--device") + 1],
         commands=commands,

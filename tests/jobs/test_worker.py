@@ -149,3 +149,18 @@ def test_a_wake_is_answered_in_milliseconds(store: Store, hub: Kept, supervise: 
         until(lambda job=job: hub.states(job) == ["running", "done"])
         spent.append(time.monotonic() - began)
     assert sorted(spent)[10] < 0.05 * (1 + (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0))
+
+
+def test_a_result_waits_for_space_on_a_full_disk(
+    store: Store, hub: Kept, supervise: Supervise, tmp_path: Path
+) -> None:
+    """The child's store refuses to write as a full disk does, until a file named ``space`` appears."""
+    supervisor = supervise()
+    space = tmp_path / "space"
+    job, _ = store.submit("full", {"space": str(space)})
+    supervisor.wake()
+    until(lambda: any(p["stage"] == "waiting for disk space" for p in hub.progress(job)))
+    assert store.get(job.id).state == "running"
+    space.touch()
+    done = ended(store, job)
+    assert (done.state, done.attempts, done.result) == ("done", 1, {"text": "x" * 10_000_000})

@@ -18,6 +18,7 @@ COMMANDS = {
     "extend": "Extend a photo beyond its borders.",
     "repair": "Find dust, scratches, folds and tears, and fill them.",
     "demo": "Fill a real and a generated photo, and say where to look.",
+    "jobs": "List, show, cancel and retry the jobs of the server.",
     "engines": "List the engines and their options.",
     "doctor": "Check this installation.",
     "config": "Show settings and where they come from.",
