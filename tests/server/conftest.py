@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from reknit.jobs.blobs import Blobs
 from reknit.server import picture_routes
 from reknit.server.pictures import Pictures
 from reknit.server.tiles import Tiles
+from tests.server.live import Server
 
 
 @pytest.fixture
@@ -92,3 +94,10 @@ def client(rooms: SimpleNamespace) -> Client:
         return Response(status_code=400)
 
     return Client(app)
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a running `reknit serve` on a free port of this machine, without a token."""
+    with Server.started(tmp_path_factory.mktemp("data"), "--max-upload", "64") as running:
+        yield running

@@ -1,0 +1,115 @@
+"""Routes that describe the server: engines, models, health and metrics. They change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from reknit import __version__
+from reknit.core.request import FILL_OPTIONS
+from reknit.engines import registry
+from reknit.server.metrics import Metrics, family, resident_bytes
+from reknit.server.problem import Json
+from reknit.server.rooms import Rooms, rooms_of
+from reknit.server.schemas import EnginesOut, HealthOut, ModelsOut, engine_out, option_out
+
+IMPORTANT = frozenset({"engine", "seed", "count"})
+
+router = APIRouter(tags=["catalogue"])
+
+
+@router.get("/api/v1/engines", responses={200: {"model": EnginesOut}}, operation_id="engines")
+def engines() -> Response:
+    """List the engines with their options, and the knobs that every fill has."""
+    return Json(_engines())
+
+
+@cache
+def _engines() -> dict[str, Any]:
+    return {
+        "engines": [engine_out(engine.spec) for engine in registry.every().values()],
+        "request": [option_out(option, important=option.name in IMPORTANT) for option in FILL_OPTIONS],
+    }
+
+
+@router.get("/api/v1/models", responses={200: {"model": ModelsOut}}, operation_id="models")
+def models() -> Response:
+    """List the models known here. The engines of this version need none."""
+    return Json({"models": []})
+
+
+@router.get("/api/v1/health", responses={200: {"model": HealthOut}}, operation_id="health")
+async def health(request: Request) -> Response:
+    """Say whether the server and its workers are well."""
+    rooms = rooms_of(request)
+    counts = await asyncio.to_thread(rooms.store.counts)
+    workers = [
+        {"device": w.device, "pid": w.pid, "state": w.state, "restarts": w.restarts}
+        for w in rooms.supervisor.workers()
+    ]
+    return Json(
+        {
+            "status": _status([str(worker["state"]) for worker in workers]),
+            "version": __version__,
+            "uptime_s": round(time.time() - rooms.started, 1),
+            "workers": workers,
+            "queue": {"queued": counts.get("queued", 0), "running": counts.get("running", 0)},
+            "token_required": bool(rooms.settings.rules.token),
+        }
+    )
+
+
+def _status(states: Sequence[str]) -> str:
+    if all(state in ("idle", "busy") for state in states):
+        return "ok"
+    return "starting" if "starting" in states else "degraded"
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Return the server's counts as Prometheus text."""
+    rooms = rooms_of(request)
+    counted: Metrics = request.app.state.metrics
+    jobs = await asyncio.to_thread(_job_metrics, rooms)
+    return PlainTextResponse(counted.text() + jobs, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _job_metrics(rooms: Rooms) -> str:
+    counts = rooms.store.counts()
+    workers = rooms.supervisor.workers()
+    lines = [
+        *family(
+            "reknit_jobs",
+            "gauge",
+            "Jobs kept, by state.",
+            (({"state": s}, n) for s, n in sorted(counts.items())),
+        ),
+        *family(
+            "reknit_worker_up",
+            "gauge",
+            "Whether a worker process lives.",
+            (({"device": w.device}, w.pid is not None) for w in workers),
+        ),
+        *family(
+            "reknit_worker_restarts_total",
+            "counter",
+            "Restarts of workers.",
+            (({"device": w.device}, w.restarts) for w in workers),
+        ),
+        *family(
+            "reknit_start_time_seconds", "gauge", "When the server started, Unix time.", [({}, rooms.started)]
+        ),
+        *family(
+            "process_resident_memory_bytes",
+            "gauge",
+            "Memory of the server process.",
+            [({}, resident_bytes())],
+        ),
+    ]
+    return "\n".join(lines) + "\n"

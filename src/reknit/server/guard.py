@@ -1,0 +1,382 @@
+"""Who may talk to the server, and how much: a pure ASGI layer before every route.
+
+Checks, in this order: number of header fields, Host (against DNS rebinding), rate, Origin (against requests
+forged by other sites), token, declared and real length of the body, and how slowly it arrives. Adds the
+security headers to every response. It knows no route but the two kinds it must tell apart: the page and the
+API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reknit.server.problem import Problem
+
+COOKIE = "reknit_token"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+UPLOADS = "/api/v1/images"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob: data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+ENTER = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
+    '<title>Reknit</title><a href="/">Reknit</a>'
+)
+LINGER_S = 2.0
+KNOWN_CLIENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the guard enforces.
+
+    Attributes
+    ----------
+    hosts : frozenset of str
+        Names, beside the loopback ones, by which the server may be addressed.
+    any_address : bool
+        Whether it may be addressed by any IP address (it listens on all of them). A name could be pointed
+        here by a stranger; an address could not.
+    token : str
+        Needed for everything when not empty.
+    cors_origins : frozenset of str
+        Other sites that may use the API, e.g. ``"https://example.org"``.
+    max_upload_bytes, max_json_bytes : int
+        Longest body of an uploaded picture, and of anything else.
+    max_header_fields : int
+    body_idle_s, body_start_s, body_bytes_per_s : float
+        A body may pause for so long; in all it may take ``body_start_s`` plus what it needs at this rate.
+    rate_per_s, burst : float
+        Requests per second of one address, and how many may come at once; 0 for no limit.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    any_address: bool = False
+    token: str = ""
+    cors_origins: frozenset[str] = frozenset()
+    max_upload_bytes: int = 512 * 2**20
+    max_json_bytes: int = 2**20
+    max_header_fields: int = 100
+    body_idle_s: float = 20.0
+    body_start_s: float = 30.0
+    body_bytes_per_s: float = 20_000.0
+    rate_per_s: float = 500.0
+    burst: float = 2000.0
+
+
+class Refused(Exception):
+    """A body was too long or too slow; raised into the application that reads it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Head:
+    """The header fields that the guard looks at; each at most once, or it is refused."""
+
+    fields: dict[bytes, str] = field(default_factory=dict[bytes, str])
+    repeated: bool = False
+
+    @staticmethod
+    def of(scope: Scope) -> _Head:
+        head = _Head()
+        for name, value in scope["headers"]:
+            if name in (b"host", b"origin", b"content-length", b"authorization") and name in head.fields:
+                head.repeated = True
+            head.fields[name] = value.decode("latin-1")
+        return head
+
+    def get(self, name: bytes) -> str:
+        return self.fields.get(name, "")
+
+
+class Guard:
+    """The ASGI layer; `Rules` says what it enforces."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self._app = app
+        self._rules = rules
+        self._buckets = _Buckets(rules.rate_per_s, rules.burst)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand over to the application."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        head = _Head.of(scope)
+        sending = _Sending(send, scope["path"], self._cors(head))
+        answer = self._answer(scope, head)
+        if answer is not None:
+            await answer(scope, receive, sending)
+            return
+        limit = self._rules.max_upload_bytes if scope["path"] == UPLOADS else self._rules.max_json_bytes
+        length = head.get(b"content-length")
+        if length and (not length.isdecimal() or len(length) > 18 or int(length) > limit):
+            await self._refuse_body(scope, receive, sending, head, limit)
+            return
+        if not length and b"transfer-encoding" not in head.fields:
+            await self._app(scope, receive, sending)
+            return
+        body = _Body(receive, self._rules, limit)
+        sending.body = body
+        try:
+            await self._app(scope, body, sending)
+        except Refused:
+            if not sending.started and body.problem is not None:
+                await _closing(body.problem)(scope, receive, sending)
+
+    def _answer(self, scope: Scope, head: _Head) -> Response | None:
+        """Return the response to a request that the application shall not see; None if it may."""
+        rules = self._rules
+        if len(scope["headers"]) > rules.max_header_fields or head.repeated:
+            return _closing(
+                Problem(
+                    status=431,
+                    code="guard.headers",
+                    message="the request has too many header fields",
+                    hint=f"send at most {rules.max_header_fields}, and none of the important ones twice",
+                )
+            )
+        host = host_name(head.get(b"host"))
+        if not self._is_ours(host):
+            return Problem(
+                status=421,
+                code="guard.host",
+                message=f"this server is not {host[:100]!r}",
+                hint="use the address that `reknit serve` printed; --allow-host adds a name",
+            ).response()
+        wait_s = self._buckets.wait_s((scope.get("client") or ("",))[0])
+        if wait_s:
+            return Problem(
+                status=429,
+                code="guard.rate",
+                message="too many requests from this address",
+                hint=f"wait {wait_s:.1f} s",
+                headers={"Retry-After": str(int(wait_s) + 1)},
+            ).response()
+        stranger = self._stranger(scope, head)
+        if stranger:
+            return Problem(
+                status=403,
+                code="guard.origin",
+                message=f"requests from {stranger[:100]!r} are refused",
+                hint="only the server's own page may send them; --cors-origin allows another",
+            ).response()
+        if scope["method"] == "OPTIONS" and head.get(b"origin") in rules.cors_origins:
+            return Response(status_code=204)
+        return self._admission(scope, head) if rules.token else None
+
+    def _is_ours(self, host: str) -> bool:
+        if host in LOOPBACK or host in self._rules.hosts:
+            return True
+        return self._rules.any_address and _is_address(host)
+
+    def _stranger(self, scope: Scope, head: _Head) -> str:
+        """Return who sent a request that only the page may send; empty if it is the page or no browser."""
+        if scope["method"] in SAFE_METHODS and not scope["path"].endswith("/events"):
+            return ""
+        origin, site = head.get(b"origin"), head.get(b"sec-fetch-site")
+        if origin:
+            scheme, _, place = origin.partition("://")
+            own = scheme in ("http", "https") and place == head.get(b"host")
+            return "" if own or origin in self._rules.cors_origins else origin
+        return "" if site in ("", "same-origin", "none") else site
+
+    def _admission(self, scope: Scope, head: _Head) -> Response | None:
+        """Let in who knows the token; hand out the cookie for ``/?token=…``. The page itself is no secret."""
+        token, path = self._rules.token, scope["path"]
+        if path == "/" and b"token=" in scope["query_string"]:
+            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+            if _equal(given, token):
+                # A page that leads on, not a redirect: a strict cookie would not travel with a redirect
+                # that began on another site, such as a message with the link in it.
+                page = HTMLResponse(ENTER, headers={"Cache-Control": "no-store"})
+                page.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86400)
+                return page
+        if path == "/" or path.startswith("/web/"):
+            return None
+        scheme, _, given = head.get(b"authorization").partition(" ")
+        if scheme.lower() == "bearer" and _equal(given.strip(), token):
+            return None
+        if _equal(_cookie(head.get(b"cookie")), token):
+            return None
+        return Problem(
+            status=401,
+            code="guard.token",
+            message="the token is missing or wrong",
+            hint="open the address that `reknit serve` printed, or send `Authorization: Bearer TOKEN`",
+            headers={"WWW-Authenticate": "Bearer"},
+        ).response()
+
+    def _cors(self, head: _Head) -> str:
+        origin = head.get(b"origin")
+        return origin if origin in self._rules.cors_origins else ""
+
+    async def _refuse_body(self, scope: Scope, receive: Receive, send: Send, head: _Head, limit: int) -> None:
+        """Refuse a body by its declared length; read a little of it, so that the client sees the answer."""
+        response = _closing(_too_long(limit))
+        await send({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
+        await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
+        if not head.get(b"expect"):
+            try:
+                async with asyncio.timeout(LINGER_S):
+                    while (await receive()).get("more_body"):
+                        pass
+            except TimeoutError:
+                pass
+        await send({"type": "http.response.body", "body": b""})
+
+
+class _Body:
+    """Receives a body and watches its length and its pace."""
+
+    def __init__(self, receive: Receive, rules: Rules, limit: int) -> None:
+        self.problem: Problem | None = None
+        self._receive = receive
+        self._rules = rules
+        self._limit = limit
+        self._count = 0
+        self._done = False
+        self._start = time.monotonic()
+
+    async def __call__(self) -> Message:
+        if self._done:
+            return await self._receive()
+        rules = self._rules
+        allowed_s = rules.body_start_s + self._count / rules.body_bytes_per_s
+        left_s = self._start + allowed_s - time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, min(rules.body_idle_s, left_s))):
+                message = await self._receive()
+        except TimeoutError:
+            self.problem = Problem(
+                status=408,
+                code="guard.slow",
+                message="the body arrives too slowly",
+                hint="send it again over a better connection",
+            )
+            raise Refused from None
+        self._count += len(message.get("body", b""))
+        self._done = not message.get("more_body", False)
+        if self._count > self._limit:
+            self.problem = _too_long(self._limit)
+            raise Refused
+        return message
+
+
+class _Sending:
+    """Sends with the security headers; after a refused body nothing but its problem."""
+
+    def __init__(self, send: Send, path: str, cors_origin: str) -> None:
+        self.started = False
+        self.body: _Body | None = None
+        self._send = send
+        self._policy = DATA_POLICY if path.startswith(("/api", "/metrics")) else PAGE_POLICY
+        self._cors_origin = cors_origin
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if (
+                self.body is not None
+                and self.body.problem is not None
+                and message["status"] != self.body.problem.status
+            ):
+                raise Refused
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("Content-Security-Policy", self._policy)
+            headers.setdefault("Cache-Control", "no-store")
+            if self._cors_origin:
+                headers["Access-Control-Allow-Origin"] = self._cors_origin
+                headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+                headers["Access-Control-Allow-Headers"] = (
+                    "Authorization, Content-Type, Idempotency-Key, Prefer"
+                )
+                headers["Access-Control-Expose-Headers"] = "Reknit-Box, Retry-After"
+                headers.add_vary_header("Origin")
+        await self._send(message)
+
+
+class _Buckets:
+    """A token bucket for each client's address."""
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self._rate, self._burst = rate_per_s, burst
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, client: str) -> float:
+        """Count a request; return how long the client has to wait, 0 if it need not."""
+        if not self._rate:
+            return 0.0
+        now = time.monotonic()
+        level, seen = self._levels.pop(client, (self._burst, now))
+        level = min(self._burst, level + (now - seen) * self._rate)
+        allowed = level >= 1
+        self._levels[client] = (level - 1 if allowed else level, now)
+        if len(self._levels) > KNOWN_CLIENTS:
+            self._levels.popitem(last=False)
+        return 0.0 if allowed else (1 - level) / self._rate
+
+
+def host_name(header: str) -> str:
+    """Return the name in a Host header, lower-case, without port and brackets."""
+    if header.startswith("[") and "]" in header:
+        return header[1:].partition("]")[0].lower()
+    return header.rpartition(":")[0].lower() if header.count(":") == 1 else header.lower()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _equal(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+
+
+def _cookie(header: str) -> str:
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return ""
+
+
+def _too_long(limit: int) -> Problem:
+    return Problem(
+        status=413,
+        code="guard.body",
+        message=f"the body is longer than {limit:,} bytes",
+        hint="pictures are uploaded to /api/v1/images; --max-upload raises their limit",
+        facts={"limit": limit},
+    )
+
+
+def _closing(problem: Problem) -> Response:
+    response = problem.response()
+    response.headers["Connection"] = "close"
+    return response

@@ -1,0 +1,253 @@
+"""What the API's JSON looks like: strict bodies and queries in, documented objects out.
+
+Every knob is taken from the `Option` that the command line uses, with its default, range, unit and help, so
+there is one description of it. Unknown names are refused with the nearest one; nothing is converted. These
+models know no store and no picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from reknit.core.errors import nearest_name
+from reknit.core.options import Option
+from reknit.core.request import FILL_OPTIONS
+from reknit.engines.base import EngineSpec
+from reknit.pipeline import canvas, defects
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""The id of a picture: lower-case SHA-256."""
+ShortText = Annotated[str, StringConstraints(max_length=200)]
+Value = bool | int | float | Annotated[str, StringConstraints(max_length=20_000)] | None
+Params = Annotated[dict[ShortText, Value], Field(max_length=100, description="The engine's own options.")]
+Amount = int | ShortText
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+Kind = Literal["fill", "extend", "repair"]
+
+EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+EXAMPLE_MASK = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
+
+
+class Strict(BaseModel):
+    """A body or query that takes exactly its fields, each in its own type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            for name in map(str, cast("dict[object, object]", given)):
+                if name not in cls.model_fields:
+                    hint = nearest_name(name[:200], cls.model_fields)
+                    told = {"name": name[:200], "hint": hint}
+                    raise PydanticCustomError("unknown_field", "there is no field {name}", told)
+        return cast("object", given)
+
+
+def knob(options: Iterable[Option], name: str) -> Any:
+    """Return the field that takes the option called ``name``: its default, range, unit and help."""
+    option = next(option for option in options if option.name == name)
+    extra: dict[str, Any] = {"x-unit": option.unit} if option.unit else {}
+    if option.choices:
+        extra["enum"] = list(option.choices)
+    return Field(
+        default=option.default,
+        ge=option.minimum,
+        le=option.maximum,
+        description=option.help,
+        json_schema_extra=extra or None,
+    )
+
+
+class Work(Strict):
+    """What every job takes."""
+
+    image: Digest = Field(description="Id of the uploaded picture.")
+    engine: ShortText = knob(FILL_OPTIONS, "engine")
+    params: Params = {}
+    seed: int = knob(FILL_OPTIONS, "seed")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher ones run first.")
+
+
+class FillBody(Work):
+    """Fill the masked part of a picture."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"image": EXAMPLE_ID, "mask": EXAMPLE_MASK, "engine": "auto", "seed": 7}
+        }
+    )
+
+    mask: Digest = Field(description="Id of the mask, a picture of the same size uploaded the same way.")
+    source: Digest | None = Field(
+        default=None, description="Id of a mask: white = the fill may copy from there."
+    )
+    count: int = knob(FILL_OPTIONS, "count")
+    grow: float = knob(FILL_OPTIONS, "grow")
+    feather: float | None = knob(FILL_OPTIONS, "feather")
+    context: int | None = knob(FILL_OPTIONS, "context")
+    mask_from: Literal["luma", "alpha"] = Field(default="luma", description="White, or transparent, = fill.")
+    invert: bool = Field(default=False, description="Swap fill and keep.")
+
+
+class ExtendBody(Work):
+    """Extend a picture beyond its borders."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"image": EXAMPLE_ID, "right": "25%", "engine": "exemplar"}}
+    )
+
+    engine: ShortText = Field(default="exemplar", description="Which engine fills the new area.")
+    left: Amount = knob(canvas.OPTIONS, "left")
+    right: Amount = knob(canvas.OPTIONS, "right")
+    top: Amount = knob(canvas.OPTIONS, "top")
+    bottom: Amount = knob(canvas.OPTIONS, "bottom")
+    aspect: ShortText | None = knob(canvas.OPTIONS, "aspect")
+    anchor: ShortText = knob(canvas.OPTIONS, "anchor")
+    count: int = knob(FILL_OPTIONS, "count")
+
+
+class RepairBody(Work):
+    """Find damage and fill it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"image": EXAMPLE_ID, "kinds": ["dust", "scratch"]}}
+    )
+
+    kinds: list[Literal["dust", "scratch", "fold", "tear"]] = Field(
+        default=list(defects.KINDS),
+        min_length=1,
+        max_length=len(defects.KINDS),
+        description="What to look for.",
+    )
+    sensitivity: float = knob(defects.OPTIONS, "sensitivity")
+    detect_only: bool = Field(default=False, description="Give the mask of what was found, and fill nothing.")
+
+
+class JobsQuery(BaseModel):
+    """Which jobs to list, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: State | None = None
+    kind: Kind | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    before: ShortText | None = Field(default=None, description="Only jobs older than the one with this id.")
+
+
+class ProblemOut(BaseModel):
+    """A failure."""
+
+    status: int
+    code: str = Field(description="Stable, dotted; docs/errors.md lists them.")
+    message: str
+    hint: str
+    facts: dict[str, Any]
+
+
+class ErrorOut(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    hint: str
+    facts: dict[str, Any]
+
+
+class JobOut(BaseModel):
+    """A job."""
+
+    id: str
+    kind: str
+    state: State
+    priority: int
+    position: int | None = Field(description="How many jobs will run before it; null unless queued.")
+    created: float = Field(description="Unix time in seconds.")
+    started: float | None
+    finished: float | None
+    attempts: int
+    stage: str
+    fraction: float = Field(description="How much is done, 0 to 1.")
+    payload: dict[str, Any]
+    result: dict[str, Any] | None
+    error: ErrorOut | None
+
+
+class JobsOut(BaseModel):
+    """A page of jobs."""
+
+    jobs: list[JobOut]
+    counts: dict[State, int]
+
+
+class OptionOut(BaseModel):
+    """A knob, as a JSON-schema property with its name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    type: str
+    description: str
+    important: bool
+
+
+class EngineOut(BaseModel):
+    """An engine and its own options."""
+
+    name: str
+    title: str
+    seeded: bool
+    options: list[OptionOut]
+
+
+class EnginesOut(BaseModel):
+    """Every engine that can run here, and the knobs of a fill."""
+
+    engines: list[EngineOut]
+    request: list[OptionOut]
+
+
+class ModelsOut(BaseModel):
+    """The models known here."""
+
+    models: list[dict[str, Any]]
+
+
+class WorkerOut(BaseModel):
+    """A process that does the work."""
+
+    device: str
+    pid: int | None
+    state: str
+    restarts: int
+
+
+class HealthOut(BaseModel):
+    """How the server is."""
+
+    status: Literal["ok", "starting", "degraded"]
+    version: str
+    uptime_s: float
+    workers: list[WorkerOut]
+    queue: dict[str, int]
+    token_required: bool
+
+
+def option_out(option: Option, *, important: bool = False) -> dict[str, Any]:
+    """Return an option as a named JSON-schema property."""
+    return {"name": option.name, **option.schema(), "important": important}
+
+
+def engine_out(spec: EngineSpec) -> dict[str, Any]:
+    """Return an engine and its options; the first two of them matter most."""
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "seeded": spec.seeded,
+        "options": [option_out(option, important=i < 2) for i, option in enumerate(spec.options)],
+    }

@@ -1,0 +1,204 @@
+"""The work behind the three kinds of job: a payload becomes a request, runs, and its pictures are kept.
+
+`check` says at once what is wrong with a payload, as far as that can be known without decoding a picture;
+`handlers` are what a worker calls. It knows pictures and the pipeline, no HTTP and no store.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from reknit.core.errors import InputError
+from reknit.core.geometry import Box, Size
+from reknit.core.image import Photo
+from reknit.core.mask import Mask
+from reknit.core.options import check_all
+from reknit.core.preview import thumbnail
+from reknit.core.progress import Report
+from reknit.core.request import FillRequest
+from reknit.core.result import FillResult
+from reknit.engines import registry
+from reknit.pipeline.canvas import plan_canvas
+from reknit.server.pictures import Pictures
+
+PREVIEW_PX = 512
+PREVIEW_QUALITY = 70
+SIDES = ("left", "right", "top", "bottom", "aspect", "anchor")
+Payload = Mapping[str, Any]
+Result = dict[str, Any]
+Handler = Callable[[Payload, Report], Result]
+
+
+class Previews:
+    """A `Report` that hands on previews as small JPEG files in text, ready for a page."""
+
+    __slots__ = ("_report",)
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
+        """Report a step; a preview is a `Photo`, or an (H, W, 3) array of uint8, uint16 or floats from 0 to 1."""
+        self._report.step(stage, fraction, None if preview is None else preview_data(preview))
+
+
+def preview_data(preview: Any) -> dict[str, Any]:
+    """Return a preview as ``{"image": "data:image/jpeg;base64,…", "width": …, "height": …}``."""
+    from reknit.core import codec
+
+    if isinstance(preview, np.ndarray):
+        array = cast(Any, preview)
+        if np.issubdtype(array.dtype, np.floating):
+            array = (array.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        preview = Photo.from_array(array)
+    small = thumbnail(preview, PREVIEW_PX)
+    data = codec.encode(Photo(pixels=small.pixels), container="jpeg", quality=PREVIEW_QUALITY).data
+    text = base64.b64encode(data).decode("ascii")
+    return {
+        "image": f"data:image/jpeg;base64,{text}",
+        "width": preview.size.width,
+        "height": preview.size.height,
+    }
+
+
+def check(pictures: Pictures, kind: str, payload: Payload) -> None:
+    """Raise what would be raised by the job later, as far as no pixel is needed to know it.
+
+    Raises
+    ------
+    NotFound
+        A picture or engine that is not there.
+    InputError
+        ``mask.size``, ``source.size``, ``option.unknown``, ``option.value``, ``extend.…``.
+    """
+    size = pictures.info(payload["image"]).facts.size
+    for name in ("mask", "source"):
+        if payload.get(name) is not None:
+            _check_size(name, pictures.info(payload[name]).facts.size, size)
+    if kind == "extend":
+        plan_canvas(size, **{side: payload[side] for side in SIDES})
+    if payload["engine"] != "auto":
+        spec = registry.get(payload["engine"]).spec
+        check_all(spec.options, payload["params"], owner=f"engine {spec.name}")
+
+
+def _check_size(name: str, mask: Size, photo: Size) -> None:
+    if mask == photo:
+        return
+    message, hint = f"the {name} is {mask} and the picture {photo}", "upload one of the picture's size"
+    facts = {"mask": [mask.width, mask.height], "photo": [photo.width, photo.height]}
+    if name == "source":
+        raise InputError(message, code="source.size", hint=hint, **facts)
+    raise InputError(message, code="mask.size", hint=hint, **facts)
+
+
+def handlers(pictures: Pictures, *, threads: int) -> dict[str, Handler]:
+    """Return the handler of each kind of job.
+
+    A handler's result names the new pictures under ``images``, and under ``blobs`` everything that they and
+    their recipe need.
+    """
+    work = _Work(pictures, threads)
+    return {"fill": work.fill, "extend": work.extend, "repair": work.repair}
+
+
+class _Work:
+    def __init__(self, pictures: Pictures, threads: int) -> None:
+        self._pictures = pictures
+        self._threads = threads
+
+    def fill(self, payload: Payload, report: Report) -> Result:
+        from reknit.pipeline.fill import fill
+
+        photo = self._pictures.photo(payload["image"])
+        source = payload["source"]
+        request = FillRequest(
+            photo=photo,
+            mask=self._mask(payload["mask"], photo.size, payload["mask_from"], payload["invert"]),
+            source=None if source is None else self._mask(source, photo.size, "luma", False),
+            **_knobs(payload, "engine", "params", "seed", "count", "grow", "feather", "context"),
+        )
+        result = fill(request, threads=self._threads, report=Previews(report))
+        return self._keep(payload, result, changed_box(result))
+
+    def extend(self, payload: Payload, report: Report) -> Result:
+        from reknit.pipeline.extend import ExtendRequest, extend
+
+        photo = self._pictures.photo(payload["image"])
+        knobs = _knobs(payload, *SIDES, "engine", "params", "seed", "count")
+        result = extend(ExtendRequest(photo=photo, **knobs), threads=self._threads, report=Previews(report))
+        place = plan_canvas(photo.size, **_knobs(payload, *SIDES)).photo_box
+        return self._keep(payload, result, changed_box(result), at=(place.x0, place.y0))
+
+    def repair(self, payload: Payload, report: Report) -> Result:
+        from reknit.pipeline.repair import RepairRequest, find, repair
+
+        photo = self._pictures.photo(payload["image"])
+        knobs = _knobs(payload, "sensitivity", "engine", "params", "seed")
+        request = RepairRequest(photo=photo, kinds=tuple(payload["kinds"]), **knobs)
+        if payload["detect_only"]:
+            found = find(request, report=report)
+            counts = (f"{kind} {int(mask.sum()):,} px" for kind, mask in found.by_kind.items())
+            kept: Result = {
+                "images": [],
+                "plan": None,
+                "seed": payload["seed"],
+                "timings": {},
+                "report": None,
+            }
+            kept |= {"notes": [f"found {', '.join(counts)}"], "blobs": self._needs(payload, ())}
+            return self._with_mask(kept, Mask.from_bool(found.mask))
+        result = repair(request, threads=self._threads, report=Previews(report))
+        return self._with_mask(self._keep(payload, result, changed_box(result)), result.mask)
+
+    def _mask(self, name: str, size: Size, mask_from: Any, invert: bool) -> Mask:
+        return self._pictures.mask(name, size, mask_from=mask_from, invert=invert)
+
+    def _keep(
+        self, payload: Payload, result: FillResult, box: Box | None, at: tuple[int, int] = (0, 0)
+    ) -> Result:
+        """Keep every variation and return what the job's result says."""
+        images: list[dict[str, Any]] = []
+        for i, photo in enumerate(result.photos):
+            if box is None:
+                picture = self._pictures.info(payload["image"])
+            else:
+                picture = self._pictures.derive(payload["image"], photo, box, at=at)
+            images.append({**picture.to_dict(), "seed": (result.seed + i) % 2**32})
+        return {"images": images, **result.to_dict(), "blobs": self._needs(payload, images)}
+
+    def _with_mask(self, kept: Result, mask: Mask) -> Result:
+        """Add the mask of what was found, as a picture of its own."""
+        picture = self._pictures.add(mask_png(mask))
+        return {**kept, "mask": picture.id, "found_px": mask.area, "blobs": [*kept["blobs"], picture.id]}
+
+    def _needs(self, payload: Payload, images: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return the ids of all that the new pictures, and doing it again, need."""
+        named = (payload.get(name) for name in ("image", "mask", "source"))
+        names = [*(name for name in named if name is not None), *(image["id"] for image in images)]
+        return list(dict.fromkeys(blob for name in names for blob in self._pictures.needs(name)))
+
+
+def _knobs(payload: Payload, *names: str) -> dict[str, Any]:
+    return {name: payload[name] for name in names}
+
+
+def changed_box(result: FillResult) -> Box | None:
+    """Return a box outside which every variation equals what was given; None if nothing was to be filled."""
+    box = result.mask.box
+    if box is None:
+        return None
+    margin_px = math.ceil(result.plan.grow_px + result.plan.feather_px) + 1
+    return box.grown(margin_px).clipped(result.mask.size)
+
+
+def mask_png(mask: Mask) -> bytes:
+    """Return a mask as an 8-bit grey PNG file, white = fill."""
+    from reknit.core import codec
+
+    return codec.encode(Photo.from_array(mask.fill.astype(np.uint8) * 255), container="png").data

@@ -1,0 +1,84 @@
+"""``python -m reknit.server.worker``: the process that does the work of one device.
+
+It is a composition root: it makes the store, the pictures and the handlers, warms them, and hands over to
+`jobs.worker`. Commands come on standard input and events go to standard output, which nothing else may use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from reknit.config import usable_threads
+from reknit.core.codec import Limits
+from reknit.jobs.blobs import Blobs
+from reknit.jobs.store import Store
+from reknit.jobs.worker import serve, take_pipes
+from reknit.server.pictures import Pictures
+from reknit.server.rooms import ServeSettings
+from reknit.server.tasks import handlers
+
+
+def command(settings: ServeSettings) -> list[str]:
+    """Return the command that starts a worker, but for its ``--device``."""
+    return [
+        sys.executable, "-m", "reknit.server.worker",
+        "--data-dir", str(settings.data_dir),
+        "--models-dir", str(settings.models_dir or settings.data_dir / "models"),
+        "--threads", str(settings.threads or usable_threads()),
+        "--cache-bytes", str(settings.cache_bytes),
+        "--max-pixels", str(settings.limits.max_pixels),
+        "--max-bytes", str(settings.limits.max_bytes),
+    ]  # fmt: skip
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m reknit.server.worker", description="A worker of reknit serve."
+    )
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--cache-bytes", type=int, required=True)
+    parser.add_argument("--max-pixels", type=int, required=True)
+    parser.add_argument("--max-bytes", type=int, required=True)
+    return parser.parse_args()
+
+
+def warm() -> None:
+    """Do a small fill from file to file, so that the first real one finds everything loaded."""
+    import numpy as np
+
+    import reknit.api
+    from reknit.core import codec
+    from reknit.core.image import Photo
+
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    hole = np.zeros((64, 64), np.bool_)
+    hole[24:40, 24:40] = True
+    for container in ("png", "jpeg"):
+        codec.decode(codec.encode(Photo.from_array(pixels), container=container).data)
+    for engine in ("exemplar", "telea"):
+        reknit.api.fill(pixels, hole, engine=engine, threads=1)
+
+
+def main() -> None:
+    """Serve one device until the commands end."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    given = _arguments()
+    commands, events = take_pipes()
+    settings = ServeSettings(data_dir=given.data_dir)
+    limits = Limits(max_bytes=given.max_bytes, max_pixels=given.max_pixels)
+    pictures = Pictures(
+        Blobs(settings.blobs_dir), settings.pictures_dir, limits=limits, cache_bytes=given.cache_bytes
+    )
+    warm()
+    work = handlers(pictures, threads=given.threads)
+    serve(Store(settings.database), work, name=given.device, commands=commands, events=events)
+
+
+if __name__ == "__main__":
+    main()

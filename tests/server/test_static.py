@@ -1,0 +1,97 @@
+"""The page's files: compressed, named by content, and never reached by a client's path."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from reknit.core.errors import NotFound
+from reknit.server import static
+from tests.server.asgi import Client
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> static.Folder:
+    web = tmp_path / "web"
+    (web / "tools").mkdir(parents=True)
+    (web / "page.js").write_text("export const a = 1;\n" * 100)
+    (web / "tools" / "brush.js").write_text("export {};\n")
+    (web / "logo.svg").write_text("<svg/>")
+    (web / "dot.png").write_bytes(b"\x89PNG")
+    (web / "notes.txt").write_text("not served")
+    (tmp_path / "secret.js").write_text("secret")
+    return static.Folder(web)
+
+
+def client(folder: static.Folder) -> Client:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        await static.response(request, folder.get(scope["path"].lstrip("/")))(scope, receive, send)
+
+    return Client(app)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("page.js", "text/javascript; charset=utf-8"),
+        ("tools/brush.js", "text/javascript; charset=utf-8"),
+        ("logo.svg", "image/svg+xml"),
+        ("dot.png", "image/png"),
+    ],
+)
+def test_files_have_their_types(folder: static.Folder, name: str, kind: str) -> None:
+    assert client(folder).get(f"/{name}").headers["content-type"] == kind
+
+
+def test_text_is_compressed_for_those_who_take_it(folder: static.Folder) -> None:
+    packed = client(folder).get("/page.js", headers={"Accept-Encoding": "gzip"})
+    plain = client(folder).get("/page.js", headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 5
+    assert packed.content == plain.content
+    assert packed.headers["etag"] != plain.headers["etag"]
+    assert packed.headers["vary"] == "Accept-Encoding"
+    assert gzip.decompress(folder.get("page.js").packed or b"") == plain.content
+
+
+def test_a_known_file_is_not_sent_again(folder: static.Folder) -> None:
+    etag = client(folder).get("/page.js").headers["etag"]
+    again = client(folder).get("/page.js", headers={"If-None-Match": f'"x", {etag}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client(folder).get("/page.js", headers={"If-None-Match": '"old"'}).status_code == 200
+
+
+def test_a_changed_file_is_sent_anew(folder: static.Folder, tmp_path: Path) -> None:
+    before = folder.get("page.js")
+    path = tmp_path / "web" / "page.js"
+    path.write_text("export const b = 2;\n")
+    os.utime(path, ns=(1, 1))
+    assert folder.get("page.js").data != before.data
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.js",
+        "tools/../../secret.js",
+        "/etc/passwd",
+        "notes.txt",
+        "",
+        ".",
+        "tools",
+        "PAGE.JS",
+        "page.js\0",
+    ],
+)
+def test_only_what_was_found_is_served(folder: static.Folder, name: str) -> None:
+    with pytest.raises(NotFound):
+        folder.get(name)
+
+
+def test_a_missing_folder_is_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        static.Folder(tmp_path / "nowhere").get("index.html")
