@@ -14,6 +14,8 @@ import { FULL, TILE, keyOf } from "./mask.js";
 /** @typedef {{levels: Uint8Array[], stale: Box | null}} Halved  a tile's halved copies, and where they are out of date */
 
 const BLOCK = 256;
+/** Sampled columns on either side of a block: a whole word, at least the rim's width. */
+const PAD = 4;
 const TOP = 8;
 const LIGHT = 0xf2ffffff;
 const DARK = 0xb0000000;
@@ -105,6 +107,7 @@ export class Overlay {
     this.tint = new Uint32Array(256);
     this.cells = new Uint8Array(0);
     this.values = new Uint8Array((BLOCK + 16) ** 2);
+    this.words = new Uint32Array(this.values.buffer);
     this.ringValues = new Uint8Array((BLOCK + 16) ** 2);
     this.columns = new Int32Array(2 * (BLOCK + 16));
     /** @type {Pyramid | null} */
@@ -147,8 +150,13 @@ export class Overlay {
   /** @param {Viewport} view @param {number} x @param {number} y @param {number} width @param {number} height */
   #block(view, x, y, width, height) {
     const rim = Overlay.rim(view);
-    const filled = this.mask ? this.#sample(this.mask, view, x - rim, y - rim, width + 2 * rim, height + 2 * rim, this.values) : 0;
-    const ringed = this.ring ? this.#sample(this.ring, view, x - rim, y - rim, width + 2 * rim, height + 2 * rim, this.ringValues) : 0;
+    // Whole words a row, so that four pixels can be looked at at once.
+    const stride = (width + 2 * PAD + 3) & ~3;
+    const rows = height + 2 * rim;
+    const sample = (/** @type {Pyramid | null} */ of, /** @type {Uint8Array} */ into) =>
+      of ? this.#sample(of, view, x - PAD, y - rim, stride, rows, into) : 0;
+    const filled = sample(this.mask, this.values);
+    const ringed = sample(this.ring, this.ringValues);
     if (filled !== 1 && ringed !== 1) {
       this.context.clearRect(x, y, width, height);
       if (filled === 2) {
@@ -159,38 +167,53 @@ export class Overlay {
       }
       return;
     }
-    if (filled !== 1) this.values.fill(filled ? 255 : 0, 0, (width + 2 * rim) * (height + 2 * rim));
-    this.#colour(width, height, rim);
-    if (ringed === 1) this.#ringed(width, height, rim, x, y);
+    if (filled !== 1) this.values.fill(filled ? 255 : 0, 0, stride * rows);
+    this.#colour(width, height, rim, stride);
+    if (ringed === 1) this.#ringed(width, height, rim, stride, x, y);
     this.context.putImageData(this.image, x, y, 0, 0, width, height);
   }
 
-  /** Colour the sampled values into the image. @param {number} width @param {number} height @param {number} rim */
-  #colour(width, height, rim) {
-    const { values, pixels, tint } = this;
-    const stride = width + 2 * rim;
+  /** Colour the sampled values into the image. @param {number} width @param {number} height @param {number} rim @param {number} stride */
+  #colour(width, height, rim, stride) {
+    const { values, words, pixels, tint } = this;
     const down = rim * stride;
     for (let y = 0; y < height; y++) {
-      let i = (y + rim) * stride + rim;
+      let i = (y + rim) * stride + PAD;
       let to = y * BLOCK;
-      for (const end = i + width; i < end; i++, to++) {
-        const value = values[i];
-        if (value >= 128) {
-          pixels[to] = values[i - rim] < 128 || values[i + rim] < 128 || values[i - down] < 128 || values[i + down] < 128 ? LIGHT : tint[value];
-        } else {
-          pixels[to] = values[i - rim] >= 128 || values[i + rim] >= 128 || values[i - down] >= 128 || values[i + down] >= 128 ? DARK : tint[value];
+      const end = i + width;
+      while (i < end) {
+        const w = i >> 2;
+        const word = words[w];
+        const even = (word === 0 || word === 0xffffffff) && word === words[w - 1] && word === words[w + 1];
+        if (even && word === words[w - (down >> 2)] && word === words[w + (down >> 2)]) {
+          const colour = word ? tint[255] : 0;
+          pixels[to] = colour;
+          pixels[to + 1] = colour;
+          pixels[to + 2] = colour;
+          pixels[to + 3] = colour;
+          i += 4;
+          to += 4;
+          continue;
+        }
+        for (const stop = Math.min(end, i + 4); i < stop; i++, to++) {
+          const value = values[i];
+          const left = values[i - rim];
+          const right = values[i + rim];
+          const up = values[i - down];
+          const below = values[i + down];
+          if (value >= 128) pixels[to] = left < 128 || right < 128 || up < 128 || below < 128 ? LIGHT : tint[value];
+          else pixels[to] = left >= 128 || right >= 128 || up >= 128 || below >= 128 ? DARK : tint[value];
         }
       }
     }
   }
 
-  /** Add the dashed line around the ring. @param {number} width @param {number} height @param {number} rim @param {number} x @param {number} y */
-  #ringed(width, height, rim, x, y) {
+  /** Add the dashed line around the ring. @param {number} width @param {number} height @param {number} rim @param {number} stride @param {number} x @param {number} y */
+  #ringed(width, height, rim, stride, x, y) {
     const { ringValues, pixels } = this;
-    const stride = width + 2 * rim;
     const down = rim * stride;
     for (let row = 0; row < height; row++) {
-      let i = (row + rim) * stride + rim;
+      let i = (row + rim) * stride + PAD;
       let to = row * BLOCK;
       for (const end = i + width; i < end; i++, to++) {
         if (ringValues[i] < 128) continue;

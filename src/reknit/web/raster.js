@@ -40,7 +40,9 @@ export class Segment {
     const reach = Math.max(a.r, b.r) + 0.5;
     this.reach = reach;
     const least = Math.min(a.r, b.r);
-    this.core = Math.min(this.hardness * least, least - 0.5) - 1e-3;
+    /** Within this distance everything is 255 (of the smaller end). */
+    this.inner = Math.min(this.hardness * least, least - 0.5);
+    this.core = this.inner - 1e-3;
     this.bounds = /** @type {Box} */ ([
       Math.min(a.x, b.x) - reach,
       Math.min(a.y, b.y) - reach,
@@ -64,33 +66,72 @@ export class Segment {
         coreRight = Math.max(coreLeft, Math.min(right, spanRight));
       }
     }
-    this.#soft(out, at - x0, left, coreLeft, y, erase);
-    if (coreLeft < coreRight) out.fill(erase ? 0 : 255, at + coreLeft - x0, at + coreRight - x0);
-    this.#soft(out, at - x0, coreRight, right, y, erase);
+    const flip = erase ? 255 : 0;
+    this.#soft(out, at - x0, left, coreLeft, y, flip);
+    if (coreLeft < coreRight) out.fill(255 ^ flip, at + coreLeft - x0, at + coreRight - x0);
+    this.#soft(out, at - x0, coreRight, right, y, flip);
   }
 
-  /** Evaluate pixel by pixel. @param {Uint8Array} out @param {number} base @param {number} from @param {number} to @param {number} y @param {boolean} erase */
-  #soft(out, base, from, to, y, erase) {
+  /** The part of a row outside the core: caps and strip apart, where the radius is the same throughout. @param {Uint8Array} out @param {number} base @param {number} from @param {number} to @param {number} y @param {number} flip */
+  #soft(out, base, from, to, y, flip) {
+    if (from >= to) return;
+    if (this.growth !== 0) return this.#tapered(out, base, from, to, y, flip);
+    const { a, b, ux, uy, length } = this;
+    const dy = y + 0.5 - a.y;
+    let start = from;
+    let end = to;
+    if (length === 0) end = from;
+    else if (Math.abs(ux) > 1e-6) {
+      const p = a.x - 0.5 - (uy * dy) / ux;
+      const q = p + length / ux;
+      start = Math.min(to, Math.max(from, Math.ceil(Math.min(p, q))));
+      end = Math.min(to, Math.max(start, Math.floor(Math.max(p, q)) + 1));
+    } else if (uy * dy < 0 || uy * dy > length) end = from;
+    if (end <= start) {
+      const far = length > 0 && (dy * uy + (from + 0.5 - a.x) * ux) * 2 > length;
+      return this.#cap(out, base, from, to, far ? b : a, y, flip);
+    }
+    const [before, after] = ux < 0 ? [b, a] : [a, b];
+    this.#cap(out, base, from, start, before, y, flip);
+    const outer = a.r + 0.5;
+    const slope = 255 / (outer - this.inner);
+    for (let x = start; x < end; x++) {
+      const off = ux * dy - uy * (x + 0.5 - a.x);
+      let value = ((outer - (off < 0 ? -off : off)) * slope + 0.5) | 0;
+      if (value > 255) value = 255;
+      if (value > (out[base + x] ^ flip)) out[base + x] = value ^ flip;
+    }
+    this.#cap(out, base, end, to, after, y, flip);
+  }
+
+  /** @param {Uint8Array} out @param {number} base @param {number} from @param {number} to @param {Dab} centre @param {number} y @param {number} flip */
+  #cap(out, base, from, to, centre, y, flip) {
+    const outer = centre.r + 0.5;
+    const inner = this.inner;
+    const slope = 255 / (outer - inner);
+    const squared = (y + 0.5 - centre.y) ** 2;
+    for (let x = from; x < to; x++) {
+      const dx = x + 0.5 - centre.x;
+      let value = ((outer - Math.sqrt(dx * dx + squared)) * slope + 0.5) | 0;
+      if (value > 255) value = 255;
+      if (value > (out[base + x] ^ flip)) out[base + x] = value ^ flip;
+    }
+  }
+
+  /** Evaluate pixel by pixel, the radius changing on the way. @param {Uint8Array} out @param {number} base @param {number} from @param {number} to @param {number} y @param {number} flip */
+  #tapered(out, base, from, to, y, flip) {
     const { a, ux, uy, length, growth, hardness } = this;
     const dy = y + 0.5 - a.y;
     for (let x = from; x < to; x++) {
       const dx = x + 0.5 - a.x;
       let t = dx * ux + dy * uy;
       t = t < 0 ? 0 : t > length ? length : t;
-      const ex = dx - t * ux;
-      const ey = dy - t * uy;
       const radius = a.r + growth * t;
-      const outer = radius + 0.5;
-      const squared = ex * ex + ey * ey;
-      if (squared >= outer * outer) continue;
-      let inner = radius * hardness;
-      if (inner > radius - 0.5) inner = radius - 0.5;
-      const slope = (outer - Math.sqrt(squared)) / (outer - inner);
-      const value = slope >= 1 ? 255 : Math.round(255 * slope);
-      const i = base + x;
-      if (erase) {
-        if (out[i] > 255 - value) out[i] = 255 - value;
-      } else if (out[i] < value) out[i] = value;
+      const inner = Math.min(radius * hardness, radius - 0.5);
+      const off = Math.hypot(dx - t * ux, dy - t * uy);
+      let value = (((radius + 0.5 - off) / (radius + 0.5 - inner)) * 255 + 0.5) | 0;
+      if (value > 255) value = 255;
+      if (value > (out[base + x] ^ flip)) out[base + x] = value ^ flip;
     }
   }
 
@@ -230,11 +271,10 @@ export class Polygon {
   row(out, at, x0, x1, y, erase) {
     if (y !== this.y) this.#cover(y);
     const shift = -this.bounds[0];
+    const flip = erase ? 255 : 0;
     for (let x = x0; x < x1; x++, at++) {
       const value = this.cover[x + shift];
-      if (erase) {
-        if (out[at] > 255 - value) out[at] = 255 - value;
-      } else if (out[at] < value) out[at] = value;
+      if (value > (out[at] ^ flip)) out[at] = value ^ flip;
     }
   }
 
@@ -299,11 +339,10 @@ export class Pixels {
   /** @type {Shape["row"]} */
   row(out, at, x0, x1, y, erase) {
     let i = (y - this.bounds[1]) * this.width + x0 - this.bounds[0];
+    const flip = erase ? 255 : 0;
     for (let x = x0; x < x1; x++, at++, i++) {
       const value = this.values[i];
-      if (erase) {
-        if (out[at] > 255 - value) out[at] = 255 - value;
-      } else if (out[at] < value) out[at] = value;
+      if (value > (out[at] ^ flip)) out[at] = value ^ flip;
     }
   }
 }

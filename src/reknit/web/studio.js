@@ -23,6 +23,7 @@ import { Smart } from "./tools/smart.js";
 import { Splitter } from "./tools/splitter.js";
 import { Wand } from "./tools/wand.js";
 import { Viewport } from "./viewport.js";
+import { warmUp } from "./warm.js";
 
 /** @typedef {import("./document.js").Picture} Picture */
 /** @typedef {import("./document.js").State} State */
@@ -129,6 +130,7 @@ export class Studio {
     this.#watchSize(signal);
     window.addEventListener("online", () => (this.stage.tiles.retry(), this.stage.repaint()), { signal });
     this.setTool("brush");
+    warmUp(signal);
   }
 
   get tool() {
@@ -480,9 +482,12 @@ export class Studio {
       }
     };
     const observer = new ResizeObserver(([entry]) => {
+      const { width, height } = entry.contentRect;
       const exact = entry.devicePixelContentBoxSize?.[0];
-      if (exact) measure(exact.inlineSize, exact.blockSize);
-      else measure(Math.round(entry.contentRect.width * devicePixelRatio), Math.round(entry.contentRect.height * devicePixelRatio));
+      const [across, down] = [width * devicePixelRatio, height * devicePixelRatio];
+      // A browser that emulates a dense screen may tell CSS px here.
+      if (exact && Math.abs(exact.inlineSize - across) < 2) measure(exact.inlineSize, exact.blockSize);
+      else measure(Math.round(across), Math.round(down));
     });
     try {
       observer.observe(this.element, { box: "device-pixel-content-box" });

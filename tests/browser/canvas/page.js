@@ -110,14 +110,21 @@ for (const name of ["mask", "history", "tool", "view", "setting", "extend", "spl
   editor.addEventListener(name, (event) => events.push({ name, detail: event.detail }));
 }
 
-/** The exported mask as values, through the browser's own decoder. */
-async function exported() {
-  const bitmap = await createImageBitmap(await editor.exportMask());
-  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  const context = canvas.getContext("2d");
-  context.drawImage(bitmap, 0, 0);
-  const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
-  return { width: bitmap.width, height: bitmap.height, at: (x, y) => data[4 * (y * bitmap.width + x)] };
+/** The bytes of a blob as text. */
+async function base64(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(text);
 }
 
-Object.assign(window, { api, editor, events, exported });
+/** A picture of a colour. */
+async function plain(width, height, colour) {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d");
+  context.fillStyle = colour;
+  context.fillRect(0, 0, width, height);
+  return createImageBitmap(canvas);
+}
+
+Object.assign(window, { api, editor, events, base64, plain, encodeGrey, Editor, FakeApi });
