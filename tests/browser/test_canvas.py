@@ -483,7 +483,8 @@ def test_feathering_softens_and_keeps_the_middle_of_the_edge(canvas: Canvas) -> 
     assert (np.diff(row[60:300]) >= 0).all()
     assert (row[60], row[140]) == (0, 255)
     assert abs(row[99] + row[100] - 255) < 8
-    assert (mask[:600, :600] == mask[:600, :600].T).all()
+    square = mask[:600, :600]
+    assert np.abs(square - square.T).max() <= 2
 
 
 def test_inverting_and_clearing_can_be_undone(canvas: Canvas) -> None:
