@@ -137,7 +137,12 @@ def test_a_worker_that_had_to_stop_does_not_cost_an_attempt(store: Store) -> Non
     submit(store)
     for _ in range(5):
         assert store.hand_back(claim(store)) is not None
-    assert claim(store).attempts == 1
+    job = claim(store)
+    assert job.attempts == 1
+    store.cancel(job.id)
+    back = store.hand_back(job)
+    assert back is not None
+    assert (back.state, back.finished is None) == ("cancelled", False)
 
 
 def test_an_expired_lease_returns(store: Store) -> None:

@@ -100,6 +100,21 @@ def test_cancel_by_another_process_is_noticed(store: Store, hub: Kept, supervise
     assert time.monotonic() - began < 1.5
 
 
+def test_work_whose_lease_was_lost_stops_and_writes_nothing(
+    store: Store, hub: Kept, supervise: Supervise, tmp_path: Path
+) -> None:
+    supervisor = supervise()
+    log = tmp_path / "log"
+    job, _ = store.submit("steps", {"seconds": 0.8, "log": str(log)})
+    supervisor.wake()
+    until(lambda: hub.progress(job))
+    store.release("cpu", {"code": "test"})
+    done = ended(store, job)
+    assert (done.state, done.attempts) == ("done", 2)
+    assert [line.split()[1] for line in log.read_text().splitlines()] == ["begun", "begun", "done"]
+    assert supervisor.workers()[0].restarts == 0
+
+
 def test_a_job_queued_by_another_process_is_found(store: Store, supervise: Supervise) -> None:
     supervise()
     job, _ = store.submit("echo", {})

@@ -58,7 +58,7 @@ PRAGMA user_version = 1;
 Jobs = list[Job]
 COLUMNS = ", ".join(field.name for field in fields(Job))
 HELD = "id = :id AND state = 'running' AND lease = :lease"
-AGAIN = "state = 'queued', worker = '', stage = '', fraction = 0, started = NULL, lease_until = NULL"
+CLEARED = "worker = '', stage = '', fraction = 0, started = NULL, lease_until = NULL"
 ABANDONED = f"""
     state = CASE WHEN cancel_requested THEN 'cancelled' WHEN attempts < {MAX_ATTEMPTS} THEN 'queued'
                  ELSE 'failed' END,
@@ -146,7 +146,7 @@ class Store:
                         job=known[0].id,
                     )
                 return known[0], False
-            if max_queued is not None and self.counts()["queued"] >= max_queued:
+            if max_queued is not None and self._number("state = 'queued'") >= max_queued:
                 raise Unavailable(
                     f"{max_queued} jobs wait already",
                     code="jobs.queue-full",
@@ -181,9 +181,12 @@ class Store:
         before: str | None = None,
     ) -> Jobs:
         """Return jobs, the newest first; ``before`` is the id after which the next page goes on."""
-        wanted = STATES if states is None else [state for state in STATES if state in set(states)]
+        wanted = "TRUE"
+        if states is not None:
+            asked = set(states)
+            wanted = f"state IN ({', '.join(repr(state) for state in STATES if state in asked)})"
         return self._rows(
-            f"SELECT {COLUMNS} FROM job WHERE state IN ({', '.join(map(repr, wanted))})"
+            f"SELECT {COLUMNS} FROM job WHERE {wanted}"
             " AND (:kind IS NULL OR kind = :kind) AND (:before IS NULL OR id < :before)"
             " ORDER BY id DESC LIMIT :limit",
             kind=kind,
@@ -196,13 +199,11 @@ class Store:
         job = self.get(job_id)
         if job.state != "queued":
             return None
-        with self._explained(), self._lock:
-            [(ahead,)] = self._connection.execute(
-                "SELECT count(*) FROM job WHERE state = 'queued'"
-                " AND (priority > :priority OR (priority = :priority AND id < :id))",
-                {"priority": job.priority, "id": job.id},
-            ).fetchall()
-        return ahead
+        return self._number(
+            "state = 'queued' AND (priority > :priority OR (priority = :priority AND id < :id))",
+            priority=job.priority,
+            id=job.id,
+        )
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""
@@ -226,8 +227,8 @@ class Store:
     def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job again, as if new; otherwise raises `InputError` (``jobs.state``)."""
         done = self._rows(
-            f"UPDATE job SET {AGAIN}, attempts = 0, finished = NULL, error = NULL, cancel_requested = 0"
-            f" WHERE id = :id AND state IN ('failed', 'cancelled') RETURNING {COLUMNS}",
+            f"UPDATE job SET {CLEARED}, state = 'queued', attempts = 0, finished = NULL, error = NULL,"
+            f" cancel_requested = 0 WHERE id = :id AND state IN ('failed', 'cancelled') RETURNING {COLUMNS}",
             id=job_id,
         )
         return done[0] if done else self._refuse(job_id, "only failed and cancelled jobs can be tried again")
@@ -281,8 +282,14 @@ class Store:
         return self._held(job, "state = 'cancelled', finished = :now, lease_until = NULL", now=time.time())
 
     def hand_back(self, job: Job) -> Job | None:
-        """Queue a running job again as if it had not been begun; None if the lease is lost."""
-        return self._held(job, f"{AGAIN}, attempts = attempts - 1")
+        """Queue a running job again as if it had not been begun (or cancel it, if that was asked for).
+
+        Returns None if the lease is lost.
+        """
+        state = "CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END"
+        finished = "CASE WHEN cancel_requested THEN :now END"
+        change = f"{CLEARED}, state = {state}, finished = {finished}, attempts = attempts - 1"
+        return self._held(job, change, now=time.time())
 
     # Who watches the workers
 
@@ -366,6 +373,11 @@ class Store:
     def _one(self, sql: str, **values: Any) -> Job | None:
         found = self._rows(sql, **values)
         return found[0] if found else None
+
+    def _number(self, condition: str, **values: Any) -> int:
+        with self._explained(), self._lock:
+            sql = f"SELECT count(*) FROM job WHERE {condition}"
+            return self._connection.execute(sql, values).fetchone()[0]
 
     def _rows(self, sql: str, **values: Any) -> Jobs:
         with self._explained(), self._lock:
