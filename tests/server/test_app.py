@@ -1,9 +1,11 @@
 """The whole server by HTTP: fill, extend, repair; jobs and their streams; the catalogue and the page."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -289,3 +291,25 @@ def test_the_log_can_be_json(tmp_path: Path) -> None:
         time.sleep(0.1)
         lines = [json.loads(line) for line in server.log().splitlines()]
     assert any(line.get("status") == 404 and line["logger"] == "reknit.access" for line in lines)
+
+
+def test_the_page_about_the_api_tells_the_truth(server: Server, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    Image.fromarray(photo()).save(tmp_path / "photo.jpg", quality=90)
+    Image.fromarray(hole()).save(tmp_path / "mask.png")
+    address = str(server.client.base_url).rstrip("/")
+    subprocess.run([sys.executable, "-c", code, address], cwd=tmp_path, check=True, timeout=60)
+    with Image.open(tmp_path / "out.jpg") as out:
+        assert out.size == (128, 128)
+    told = server.client.get(server.url("openapi.json")).json()["paths"]
+    for name in re.findall(r"`(?:GET|POST|DELETE) ([a-z]+[a-z/{}_]*)", page):
+        assert "/api/v1/" + name.replace("jobs/{id}", "jobs/{job_id}") in told, name
+
+
+def test_only_serve_imports_the_web_framework() -> None:
+    heavy = "{'fastapi', 'starlette', 'uvicorn', 'pydantic', 'sqlite3'}"
+    for module in ("reknit.cli.main", "reknit.cli.fill", "reknit.api", "reknit.cli.serve"):
+        code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]", module

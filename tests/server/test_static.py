@@ -95,3 +95,10 @@ def test_only_what_was_found_is_served(folder: static.Folder, name: str) -> None
 def test_a_missing_folder_is_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         static.Folder(tmp_path / "nowhere").get("index.html")
+
+
+def test_a_file_that_goes_away_is_gone(folder: static.Folder, tmp_path: Path) -> None:
+    folder.warm()
+    (tmp_path / "web" / "page.js").unlink()
+    with pytest.raises(NotFound):
+        folder.get("page.js")

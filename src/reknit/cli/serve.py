@@ -111,9 +111,10 @@ def command(
         click.echo(f"Reknit is at {address}")
         sys.stdout.flush()
         if opens:
+            import threading
             import webbrowser
 
-            webbrowser.open(address)
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     listen.run(app, listening, ready=ready)
     return 0

@@ -65,7 +65,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.add_middleware(Observed, metrics=app.state.metrics)
     for routes in (job_routes, picture_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
-    _add_page(app, static.Folder(WEB))
+    app.state.page = static.Folder(WEB)
+    _add_page(app, app.state.page)
     return app
 
 
@@ -93,6 +94,7 @@ async def _living(app: FastAPI) -> AsyncGenerator[None]:
     rooms: Rooms = app.state.rooms
     try:
         await asyncio.to_thread(rooms.supervisor.start)
+        await asyncio.to_thread(app.state.page.warm)
     except ReknitError as error:
         app.state.failure = error
         raise
@@ -155,5 +157,5 @@ def _add_page(app: FastAPI, folder: static.Folder) -> None:
         return static.response(request, folder.get(path))
 
     @app.get(openapi.ADDRESS, include_in_schema=False)
-    async def description() -> Response:  # pyright: ignore[reportUnusedFunction]
+    def description() -> Response:  # pyright: ignore[reportUnusedFunction]
         return Json(openapi.describe(app))

@@ -80,8 +80,8 @@ class Rules:
     body_idle_s: float = 20.0
     body_start_s: float = 30.0
     body_bytes_per_s: float = 20_000.0
-    rate_per_s: float = 500.0
-    burst: float = 2000.0
+    rate_per_s: float = 1000.0
+    burst: float = 5000.0
 
 
 class Refused(Exception):

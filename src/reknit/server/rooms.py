@@ -57,7 +57,7 @@ class ServeSettings:
     limits: Limits = field(default_factory=lambda: Limits(max_bytes=512 * 2**20, max_pixels=MAX_PIXELS))
     devices: tuple[str, ...] = ("cpu",)
     threads: int | None = None
-    cache_bytes: int = GIB
+    cache_bytes: int = GIB // 2
     max_queued: int = 1000
     keep_s: float = 90 * 86400.0
     keep_bytes: int = 50 * GIB
@@ -72,6 +72,11 @@ class ServeSettings:
     def blobs_dir(self) -> Path:
         """Where the pictures are kept."""
         return self.data_dir / "blobs"
+
+    @property
+    def models(self) -> Path:
+        """Where downloaded models lie."""
+        return self.models_dir or self.data_dir / "models"
 
     @property
     def pictures_dir(self) -> Path:

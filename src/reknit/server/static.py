@@ -60,12 +60,18 @@ class Folder:
         self._files: dict[str, File] = {}
         self._looked = float("-inf")
 
+    def warm(self) -> None:
+        """Read and compress everything, so that the first visitor does not wait for it."""
+        self._look()
+        for name in tuple(self._paths):
+            self.get(name)
+
     def get(self, name: str) -> File:
         """Return the file called ``name`` (with ``/`` between folders); raises `NotFound`."""
         if name not in self._paths:
             self._look()
         path = self._paths.get(name)
-        if path is None:
+        if path is None or not path.is_file():
             raise NotFound("there is no such file", code="request.path", hint="the page is at /")
         stat = path.stat()
         stamp = (stat.st_mtime_ns, stat.st_size)

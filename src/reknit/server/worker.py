@@ -26,7 +26,7 @@ def command(settings: ServeSettings) -> list[str]:
     return [
         sys.executable, "-m", "reknit.server.worker",
         "--data-dir", str(settings.data_dir),
-        "--models-dir", str(settings.models_dir or settings.data_dir / "models"),
+        "--models-dir", str(settings.models),
         "--threads", str(settings.threads or usable_threads()),
         "--cache-bytes", str(settings.cache_bytes),
         "--max-pixels", str(settings.limits.max_pixels),
