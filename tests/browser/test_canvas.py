@@ -617,7 +617,7 @@ def test_a_preview_covers_its_box_until_it_is_taken_away(canvas: Canvas) -> None
     assert canvas.colour(400, 300) == pytest.approx((255, 0, 0), abs=3)
     assert canvas.colour(520, 420) != pytest.approx((255, 0, 0), abs=3)
     canvas.js("editor.setPreview(null)")
-    canvas.frames()
+    canvas.page.wait_for_timeout(300)
     assert canvas.colour(400, 300) == before
 
 

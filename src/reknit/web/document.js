@@ -131,7 +131,8 @@ export class Document {
     return {
       original: this.original,
       state: this.state,
-      mask: packAll(new Map(this.mask.tiles)),
+      // As it was before a stroke that is under way.
+      mask: packAll(new Map([...this.mask.tiles, ...(this.mask.step ?? [])])).filter(([, packed]) => packed),
       steps: this.log.steps.map((step) => ({ ...step })),
       position: this.log.position,
     };

@@ -4,7 +4,7 @@
  *
  * `new Editor(div, { api })` fills the div and listens on it. `api` needs `tileUrl(id, level, column, row)`,
  * `select(body, {signal})` and `file(id)` or `fileUrl(id)`. What happens is told by events: `mask`, `history`, `tool`,
- * `view` ({zoom}: device px per image px), `setting` ({name, value}), `extend` ({left, right, top, bottom, final}),
+ * `view` ({zoom}: device px per image px), `setting` ({name, value, auto}), `extend` ({left, right, top, bottom, final}),
  * `split` ({fraction}) and `error` ({error}). Knows no buttons, words or keys, but those that act on the canvas itself.
  */
 
@@ -20,6 +20,9 @@ import { Studio } from "./studio.js";
 /** @typedef {import("./tools/extend.js").Margins} Margins */
 
 const ASPECT_SLACK = 0.01;
+/** How large a brush appears at first, until somebody chooses a size. */
+const BRUSH_CSS = 32;
+const BRUSH_TOUCH_CSS = 40;
 
 export class Editor extends EventTarget {
   #studio;
@@ -56,11 +59,13 @@ export class Editor extends EventTarget {
   open(picture) {
     const { settings, view } = this.#studio;
     this.#studio.take(new Document(picture));
-    if (!this.#sized) {
-      settings.size = Math.round(Math.min(400, Math.max(12, Math.max(picture.width, picture.height) * 0.025)));
-      this.dispatchEvent(new CustomEvent("setting", { detail: { name: "size", value: settings.size } }));
-    }
     view.fit();
+    if (!this.#sized) {
+      const css = matchMedia("(pointer: coarse)").matches ? BRUSH_TOUCH_CSS : BRUSH_CSS;
+      const most = Math.max(picture.width, picture.height) / 8;
+      settings.size = Math.round(Math.max(4, Math.min(most, (css * view.ratio) / view.scale)));
+      this.dispatchEvent(new CustomEvent("setting", { detail: { name: "size", value: settings.size, auto: true } }));
+    }
   }
 
   /**
@@ -249,12 +254,19 @@ export class Editor extends EventTarget {
 
   /** @param {number} x as in a pointer event's clientX @param {number} y @returns {{x: number, y: number}} */
   screenToImage(x, y) {
+    this.#studio.locate();
     return this.#studio.view.fromClient(x, y);
   }
 
   /** @param {number} x image px @param {number} y @returns {{x: number, y: number}} as in a pointer event's clientX and clientY */
   imageToScreen(x, y) {
+    this.#studio.locate();
     return this.#studio.view.toClient(x, y);
+  }
+
+  /** The server is back: ask again for what did not come. */
+  refresh() {
+    this.#studio.refresh();
   }
 
   /** Whether everything in sight is as fine as it gets. */

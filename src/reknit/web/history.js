@@ -115,9 +115,16 @@ export function unpack(text) {
   return tile;
 }
 
-/** @param {Swap} swap @returns {PackedTiles} */
+/** Tiles are never written after their step, so that each has to be packed only once. @type {WeakMap<Uint8Array, string>} */
+const packed = new WeakMap();
+
+/** @param {Swap} swap tiles of closed steps @returns {PackedTiles} */
 export function packAll(swap) {
-  return [...swap].map(([key, tile]) => [key, pack(tile)]);
+  return [...swap].map(([key, tile]) => {
+    const text = (tile && packed.get(tile)) ?? pack(tile);
+    if (tile) packed.set(tile, text);
+    return [key, text];
+  });
 }
 
 /** @param {PackedTiles} packed @returns {Swap} */

@@ -36,6 +36,8 @@
 
 const TRACKPAD_GAP_MS = 250;
 const WHEEL_STEP = 50;
+const PEN_ERASER = 5;
+const PEN_ERASER_HELD = 32;
 
 export class Input {
   /** @param {HTMLElement} element @param {Desk} desk @param {AbortSignal} signal */
@@ -63,6 +65,7 @@ export class Input {
     on(element, "pointerup", (event) => this.#up(event));
     on(element, "pointercancel", (event) => this.#lost(event));
     on(element, "lostpointercapture", (event) => this.#lost(event));
+    on(element, "pointerenter", () => this.#locate());
     on(element, "pointerleave", (event) => this.#leave(event));
     on(element, "dblclick", (event) => desk.twice(this.#spot(event)));
     on(element, "contextmenu", (event) => event.preventDefault(), false);
@@ -91,6 +94,10 @@ export class Input {
     return this.handler !== null;
   }
 
+  #locate() {
+    this.desk.view.locate(this.element.getBoundingClientRect());
+  }
+
   /** @param {PointerEvent | MouseEvent} event @returns {Spot} */
   #spot(event) {
     const { x, y } = this.desk.view.fromClient(event.clientX, event.clientY);
@@ -101,21 +108,20 @@ export class Input {
       pressure: pointer.pressure ?? 0.5,
       type: pointer.pointerType ?? "mouse",
       shift: event.shiftKey,
-      alt: event.altKey,
+      // The other end of a pen takes away.
+      alt: event.altKey || (pointer.pointerType === "pen" && (event.button === PEN_ERASER || (event.buttons & PEN_ERASER_HELD) !== 0)),
       client: [event.clientX, event.clientY],
     };
   }
 
   /** @param {PointerEvent} event */
   #down(event) {
-    if (event.button !== 0 && event.button !== 1) return;
+    if (event.button !== 0 && event.button !== 1 && event.button !== PEN_ERASER) return;
     event.preventDefault();
     this.element.focus({ preventScroll: true });
     this.cursor = null;
     if (this.keyDown) this.cancel();
-    const rect = this.element.getBoundingClientRect();
-    this.desk.view.left = rect.left;
-    this.desk.view.top = rect.top;
+    this.#locate();
     const penActive = [...this.pointers.values()].some((p) => p.type === "pen");
     if (penActive && event.pointerType === "touch") return;
     this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY, type: event.pointerType });
@@ -220,6 +226,7 @@ export class Input {
   /** @param {WheelEvent} event */
   #wheel(event) {
     event.preventDefault();
+    this.#locate();
     const { view } = this.desk;
     const unit = event.deltaMode === 1 ? 33 : event.deltaMode === 2 ? 400 : 1;
     const dx = event.deltaX * unit;

@@ -92,7 +92,7 @@ export function knob(context, x, y, radius, held = false) {
   context.arc(x, y, radius, 0, 2 * Math.PI);
   context.fillStyle = held ? ACCENT : "#ffffff";
   context.fill();
-  context.lineWidth = radius / 4;
+  context.lineWidth = Math.min(radius / 4, 3);
   context.strokeStyle = DARK;
   context.stroke();
 }

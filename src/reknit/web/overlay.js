@@ -14,8 +14,8 @@ import { FULL, TILE, keyOf } from "./mask.js";
 /** @typedef {{levels: Uint8Array[], stale: Box | null}} Halved  a tile's halved copies, and where they are out of date */
 
 const BLOCK = 256;
-/** Sampled columns on either side of a block: a whole word, at least the rim's width. */
-const PAD = 4;
+/** Sampled columns on either side of a block: whole words, at least twice the rim's width. */
+const PAD = 8;
 const TOP = 8;
 const LIGHT = 0xf2ffffff;
 const DARK = 0xb0000000;
@@ -105,11 +105,12 @@ export class Overlay {
     this.image = new ImageData(BLOCK, BLOCK);
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.tint = new Uint32Array(256);
+    this.strong = 0;
     this.cells = new Uint8Array(0);
-    this.values = new Uint8Array((BLOCK + 16) ** 2);
+    this.values = new Uint8Array((BLOCK + 20) ** 2);
     this.words = new Uint32Array(this.values.buffer);
-    this.ringValues = new Uint8Array((BLOCK + 16) ** 2);
-    this.columns = new Int32Array(2 * (BLOCK + 16));
+    this.ringValues = new Uint8Array((BLOCK + 20) ** 2);
+    this.columns = new Int32Array(2 * (BLOCK + 20));
     /** @type {Pyramid | null} */
     this.mask = null;
     /** The outer edge of the blend ring. @type {Pyramid | null} */
@@ -121,6 +122,7 @@ export class Overlay {
   setTint(colour, opacity) {
     const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16) || 0);
     for (let i = 0; i < 256; i++) this.tint[i] = ((Math.round(i * opacity) << 24) | (b << 16) | (g << 8) | r) >>> 0;
+    this.strong = ((240 << 24) | (b << 16) | (g << 8) | r) >>> 0;
   }
 
   /** @param {Mask | null} mask */
@@ -152,9 +154,9 @@ export class Overlay {
     const rim = Overlay.rim(view);
     // Whole words a row, so that four pixels can be looked at at once.
     const stride = (width + 2 * PAD + 3) & ~3;
-    const rows = height + 2 * rim;
+    const rows = height + 4 * rim;
     const sample = (/** @type {Pyramid | null} */ of, /** @type {Uint8Array} */ into) =>
-      of ? this.#sample(of, view, x - PAD, y - rim, stride, rows, into) : 0;
+      of ? this.#sample(of, view, x - PAD, y - 2 * rim, stride, rows, into) : 0;
     const filled = sample(this.mask, this.values);
     const ringed = sample(this.ring, this.ringValues);
     if (filled !== 1 && ringed !== 1) {
@@ -178,7 +180,7 @@ export class Overlay {
     const { values, words, pixels, tint } = this;
     const down = rim * stride;
     for (let y = 0; y < height; y++) {
-      let i = (y + rim) * stride + PAD;
+      let i = (y + 2 * rim) * stride + PAD;
       let to = y * BLOCK;
       const end = i + width;
       while (i < end) {
@@ -201,8 +203,17 @@ export class Overlay {
           const right = values[i + rim];
           const up = values[i - down];
           const below = values[i + down];
-          if (value >= 128) pixels[to] = left < 128 || right < 128 || up < 128 || below < 128 ? LIGHT : tint[value];
-          else pixels[to] = left >= 128 || right >= 128 || up >= 128 || below >= 128 ? DARK : tint[value];
+          if (value >= 128) {
+            if (left >= 128 && right >= 128 && up >= 128 && below >= 128) pixels[to] = tint[value];
+            // Too thin for a rim: a strong colour.
+            else if ((left < 128 && right < 128) || (up < 128 && below < 128)) pixels[to] = this.strong;
+            else pixels[to] = LIGHT;
+          } else if (left < 128 && right < 128 && up < 128 && below < 128) pixels[to] = tint[value];
+          else {
+            const beside = left >= 128 ? values[i - 2 * rim] : right >= 128 ? values[i + 2 * rim] : 255;
+            const along = up >= 128 ? values[i - 2 * down] : below >= 128 ? values[i + 2 * down] : 255;
+            pixels[to] = beside < 128 || along < 128 ? this.strong : DARK;
+          }
         }
       }
     }
@@ -213,7 +224,7 @@ export class Overlay {
     const { ringValues, pixels } = this;
     const down = rim * stride;
     for (let row = 0; row < height; row++) {
-      let i = (row + rim) * stride + PAD;
+      let i = (row + 2 * rim) * stride + PAD;
       let to = row * BLOCK;
       for (const end = i + width; i < end; i++, to++) {
         if (ringValues[i] < 128) continue;

@@ -15,6 +15,7 @@ import { Tiles, levelFor, tilesIn } from "./tiles.js";
 /** @typedef {{picture: Picture, x: number, y: number}} Layer  a picture and where it lies in the document */
 
 const PATIENCE_MS = 2000;
+const LINGER_MS = 200;
 
 export class Stage {
   /** @param {HTMLElement} element @param {Viewport} view @param {any} api */
@@ -41,6 +42,7 @@ export class Stage {
     /** @type {{bitmap: ImageBitmap, box: Box} | null} */
     this.preview = null;
     this.previewEnds = false;
+    this.previewLeft = 0;
     /** Drawn outside the picture. @type {Box | null} */
     this.extended = null;
     this.maskVisible = true;
@@ -103,7 +105,7 @@ export class Stage {
   /** The mask changed. @param {Box} box image px */
   maskChanged(box) {
     this.overlay.mask?.changed(box);
-    this.staleMask.push(this.#toDevice(box, 3 * Math.ceil(this.view.ratio) + 1));
+    this.staleMask.push(this.#toDevice(box, 3 * Overlay.rim(this.view) + 1));
     this.schedule();
   }
 
@@ -179,8 +181,20 @@ export class Stage {
 
   /** @param {ImageBitmap | null} bitmap @param {Box} box */
   setPreview(bitmap, box) {
-    this.previewEnds = bitmap === null && this.pending !== null;
-    if (!this.previewEnds) this.preview = bitmap && { bitmap, box };
+    clearTimeout(this.previewLeft);
+    this.previewEnds = bitmap === null;
+    if (bitmap) {
+      this.preview = { bitmap, box };
+      this.repaint();
+    } else if (this.preview && !this.pending) {
+      // What it previews is about to be shown: let it stay that long.
+      this.previewLeft = window.setTimeout(() => !this.pending && this.dropPreview(), LINGER_MS);
+    }
+  }
+
+  dropPreview() {
+    this.previewEnds = false;
+    this.preview = null;
     this.repaint();
   }
 
@@ -192,6 +206,7 @@ export class Stage {
   destroy() {
     cancelAnimationFrame(this.request);
     clearTimeout(this.patience);
+    clearTimeout(this.previewLeft);
     this.pulse(false);
     this.tiles.destroy();
     for (const canvas of [this.base, this.cover, this.front]) canvas.remove();
@@ -285,13 +300,13 @@ export class Stage {
     this.past = this.shown;
     this.shown = this.pending;
     this.pending = null;
-    if (this.previewEnds) this.preview = null;
-    this.previewEnds = false;
+    const previewed = this.preview !== null;
+    if (this.previewEnds) this.dropPreview();
     this.showMask(this.maskNext);
     const { picture, x, y } = this.shown;
     const box = picture.box;
     const near = this.past && picture.parent === this.past.picture.id && box && sameSize(picture, this.past.picture);
-    if (near && !this.preview) {
+    if (near && !previewed) {
       const spread = 2 ** (levelFor(picture, this.view.scale) + 2);
       const changed = /** @type {Box} */ ([box[0] + x - spread, box[1] + y - spread, box[2] + x + spread, box[3] + y + spread]);
       this.staleBase = union(this.staleBase, this.#toDevice(changed, 2));
@@ -309,7 +324,8 @@ export class Stage {
     context.clip();
     context.clearRect(x0, y0, x1 - x0, y1 - y0);
     context.imageSmoothingEnabled = view.scale <= 2;
-    context.imageSmoothingQuality = "medium";
+    // Tiles are drawn at half their size at least: bilinear is enough.
+    context.imageSmoothingQuality = "low";
     if (this.extended) this.#drawExtended(this.extended);
     const comparing = this.comparing && this.original;
     if (comparing) {

@@ -8,8 +8,8 @@ import { Input } from "./input.js";
 import { frame, outline } from "./marks.js";
 import { Mask } from "./mask.js";
 import { grown } from "./mask_ops.js";
-import { decodeGrey } from "./png.js";
 import { Pixels } from "./raster.js";
+import { Selecting } from "./selecting.js";
 import { Stage } from "./stage.js";
 import { Brush } from "./tools/brush.js";
 import { Eraser } from "./tools/eraser.js";
@@ -76,8 +76,6 @@ export class Studio {
   /** Running work on the whole mask, which must not be painted on meanwhile. */
   locked = 0;
   #viewed = false;
-  /** @type {AbortController | null} */
-  #selecting = null;
   #ringWork = 0;
 
   /**
@@ -112,6 +110,7 @@ export class Studio {
     this.extension = new Extend(this);
     this.extension.moved = (final) => this.#extensionMoved(final);
     this.splitter = new Splitter(this);
+    this.selecting = new Selecting(this, () => this.#cursor());
     this.input = new Input(
       element,
       {
@@ -128,7 +127,7 @@ export class Studio {
     this.stage.drawMarks = (context) => this.#drawMarks(context);
     this.stage.tiles.failed = (error) => this.fail(error);
     this.#watchSize(signal);
-    window.addEventListener("online", () => (this.stage.tiles.retry(), this.stage.repaint()), { signal });
+    window.addEventListener("online", () => this.refresh(), { signal });
     this.setTool("brush");
     warmUp(signal);
   }
@@ -173,9 +172,9 @@ export class Studio {
     this.stage.overlay.setMask(document.mask);
     this.stage.split = null;
     this.stage.comparing = false;
-    this.stage.setPreview(null, [0, 0, 0, 0]);
+    this.stage.dropPreview();
     this.#place();
-    this.stage.show(this.#layer(document.picture), { gently: false, mask: true });
+    this.stage.show({ picture: document.picture, x: 0, y: 0 }, { gently: false, mask: true });
     this.#refreshRing();
     this.emit("mask");
     this.emit("history");
@@ -211,7 +210,7 @@ export class Studio {
   /** End a stroke that is under way by taking it back. */
   settle() {
     this.input.cancel();
-    this.#selecting?.abort();
+    this.selecting.cancel();
   }
 
   /** @param {string} name */
@@ -275,39 +274,9 @@ export class Studio {
     this.#cursor();
   }
 
-  /**
-   * Let the server select, and take the outcome into the mask.
-   * @param {Record<string, any>} body
-   * @param {{label: string, mode: Mode, again?: boolean}} how  again: instead of the last step
-   * @returns {Promise<boolean>}
-   */
-  async select(body, { label, mode, again = false }) {
-    this.#selecting?.abort();
-    const stop = new AbortController();
-    this.#selecting = stop;
-    const document = this.document;
-    const picture = document.picture;
-    this.element.classList.add("selecting");
-    this.#cursor();
-    try {
-      const found = await this.api.select({ image: picture.id, ...body }, { signal: stop.signal });
-      const [x0, y0, x1, y1] = found.box;
-      const blob = await this.#file(found.mask, stop.signal);
-      const { pixels } = await decodeGrey(blob, x1 - x0, y1 - y0);
-      while (document.mask.step) await new Promise((resolve) => setTimeout(resolve, 16));
-      if (stop.signal.aborted || document !== this.document || document.picture.id !== picture.id) return false;
-      if (again) document.undo();
-      return this.merge(found.box, pixels, mode, label);
-    } catch (error) {
-      if (!stop.signal.aborted) this.fail(error);
-      return false;
-    } finally {
-      if (this.#selecting === stop) {
-        this.#selecting = null;
-        this.element.classList.remove("selecting");
-        this.#cursor();
-      }
-    }
+  /** Let the server select. @param {Record<string, any>} body @param {{label: string, mode: Mode, again?: boolean}} how */
+  select(body, how) {
+    return this.selecting.run(body, how);
   }
 
   /** @param {Box} box @param {Uint8Array} pixels @param {Mode} mode @param {string} label */
@@ -336,6 +305,17 @@ export class Studio {
     }
   }
 
+  /** Ask again for tiles that did not come. */
+  refresh() {
+    this.stage.tiles.retry();
+    this.stage.repaint();
+  }
+
+  /** The element may have moved in the window. */
+  locate() {
+    this.view.locate(this.element.getBoundingClientRect());
+  }
+
   /** @param {unknown} error */
   fail(error) {
     this.emit("error", { error });
@@ -357,19 +337,6 @@ export class Studio {
     return this.tool;
   }
 
-  /** @param {string} id @param {AbortSignal} signal @returns {Promise<Blob>} */
-  async #file(id, signal) {
-    if (this.api.file) return this.api.file(id, { signal });
-    const answer = await fetch(this.api.fileUrl(id), { signal });
-    if (!answer.ok) throw new Error(`file: ${answer.status}`);
-    return answer.blob();
-  }
-
-  /** @param {Picture} picture @returns {import("./stage.js").Layer} */
-  #layer(picture) {
-    return { picture, x: 0, y: 0 };
-  }
-
   /** The document's picture changed. @param {State} before */
   #moved(before) {
     const { picture, origin } = this.document.state;
@@ -384,7 +351,7 @@ export class Studio {
     this.#place();
     this.view.shift(dx, dy);
     if (resized) this.stage.moved();
-    this.stage.show(this.#layer(picture), { gently: true, mask: true });
+    this.stage.show({ picture, x: 0, y: 0 }, { gently: true, mask: true });
   }
 
   /** Tell view and stage what there is to see. */
@@ -446,7 +413,7 @@ export class Studio {
     const grip = spot && this.opened && (splitter.hit(spot) ? "ew-resize" : extension.cursor(spot));
     let cursor = "default";
     if (grip) cursor = grip;
-    else if (this.element.classList.contains("selecting")) cursor = "progress";
+    else if (this.selecting.active) cursor = "progress";
     else if (!this.opened) cursor = "default";
     else if (this.busy || !DRAWN.has(this.toolName)) cursor = "grab";
     else cursor = "none";

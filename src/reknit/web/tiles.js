@@ -19,7 +19,10 @@
 
 const BUDGET_BYTES = 192 * 2 ** 20;
 const AT_ONCE = 6;
-const TRIES = 4;
+/** So many failures in a row are told; it goes on trying, as long as the tile is wanted. */
+const TELL = 4;
+const PAUSE_MS = 250;
+const LONGEST_MS = 8000;
 
 export class Tiles {
   /** @param {{tileUrl: (id: string, level: number, column: number, row: number) => string}} api */
@@ -34,6 +37,8 @@ export class Tiles {
     this.active = 0;
     /** @type {Wanted[]} */
     this.queue = [];
+    /** Keys of the tiles in sight. */
+    this.wanted = new Set();
     this.alive = true;
     /** A tile has come. @type {(wanted: Wanted) => void} */
     this.arrived = () => {};
@@ -60,6 +65,7 @@ export class Tiles {
   /** Say what is in sight, most wanted first; requests for anything else are given up. @param {Wanted[]} wanted */
   want(wanted) {
     const keys = new Set(wanted.map((w) => this.#key(w.picture, w.level, w.column, w.row)));
+    this.wanted = keys;
     for (const [key, entry] of this.entries) {
       if (entry.loading && !keys.has(key)) {
         entry.loading.abort();
@@ -68,14 +74,14 @@ export class Tiles {
     }
     this.queue = wanted.filter((w) => {
       const entry = this.entries.get(this.#key(w.picture, w.level, w.column, w.row));
-      return !entry || (!entry.bitmap && !entry.loading && entry.failures < TRIES);
+      return !entry;
     });
     this.#pump();
   }
 
-  /** Try again what had failed (the server is back). */
+  /** Try again at once what had failed (the server is back). */
   retry() {
-    for (const [key, entry] of this.entries) if (entry.failures) this.entries.delete(key);
+    for (const [key, entry] of this.entries) if (entry.failures && !entry.loading && !entry.bitmap) this.entries.delete(key);
   }
 
   destroy() {
@@ -93,7 +99,7 @@ export class Tiles {
       const wanted = /** @type {Wanted} */ (this.queue.shift());
       const key = this.#key(wanted.picture, wanted.level, wanted.column, wanted.row);
       const known = this.entries.get(key);
-      if (known && (known.bitmap || known.loading)) continue;
+      if (known?.bitmap || known?.loading) continue;
       this.#load(key, wanted, known?.failures ?? 0);
     }
   }
@@ -122,16 +128,18 @@ export class Tiles {
       entry.loading = null;
       if (stop.signal.aborted || !this.alive) return;
       entry.failures++;
-      if (entry.failures < TRIES) setTimeout(() => this.#again(wanted), 250 * 2 ** entry.failures);
-      else this.failed(error instanceof Error ? error : new Error(String(error)));
+      setTimeout(() => this.#again(key, entry, wanted), Math.min(LONGEST_MS, PAUSE_MS * 2 ** entry.failures));
+      if (entry.failures === TELL) this.failed(error instanceof Error ? error : new Error(String(error)));
     } finally {
       this.active--;
       this.#pump();
     }
   }
 
-  /** @param {Wanted} wanted */
-  #again(wanted) {
+  /** @param {string} key @param {Entry} entry @param {Wanted} wanted */
+  #again(key, entry, wanted) {
+    if (this.entries.get(key) !== entry) return;
+    if (!this.wanted.has(key)) return void this.entries.delete(key);
     this.queue.push(wanted);
     this.#pump();
   }

@@ -48,6 +48,12 @@ export class Viewport {
     else this.#place(middle, width / 2, height / 2);
   }
 
+  /** The element may have moved in the window. @param {{left: number, top: number}} rect */
+  locate({ left, top }) {
+    this.left = left;
+    this.top = top;
+  }
+
   /** @param {number} x client @param {number} y client @returns {Point} device */
   toDevice(x, y) {
     return { x: (x - this.left) * this.ratio, y: (y - this.top) * this.ratio };

@@ -124,7 +124,8 @@ export class Extend {
       const [across, down] = [box[2] - box[0], box[3] - box[1]];
       const shape = SHAPES.flatMap(([a, b]) => [[a, b], [b, a]]).find(([a, b]) => Math.abs(across * b - down * a) < Math.max(a, b));
       const text = `${across} × ${down}${shape ? `  ·  ${shape[0]}:${shape[1]}` : ""}`;
-      label(context, view, text, xs[1], Math.min(view.height - 16 * ratio, Math.max(16 * ratio, ys[2] + 24 * ratio)));
+      const below = ys[2] + 26 * ratio;
+      label(context, view, text, xs[1], below < view.height - 14 * ratio ? below : ys[2] - 26 * ratio);
     }
   }
 

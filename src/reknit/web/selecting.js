@@ -1,0 +1,66 @@
+// @ts-check
+/** Lets the server select, one request at a time, and takes the outcome into the mask. */
+
+import { decodeGrey } from "./png.js";
+
+/** @typedef {import("./studio.js").Studio} Studio */
+/** @typedef {import("./studio.js").Mode} Mode */
+
+export class Selecting {
+  /** @type {AbortController | null} */
+  #stop = null;
+
+  /** @param {Studio} studio @param {() => void} changed called when a request begins or ends */
+  constructor(studio, changed) {
+    this.studio = studio;
+    this.changed = changed;
+  }
+
+  get active() {
+    return this.#stop !== null;
+  }
+
+  cancel() {
+    this.#stop?.abort();
+  }
+
+  /**
+   * @param {Record<string, any>} body of the request, less the picture
+   * @param {{label: string, mode: Mode, again?: boolean}} how  again: instead of the last step
+   * @returns {Promise<boolean>} whether the mask changed
+   */
+  async run(body, { label, mode, again = false }) {
+    const { studio } = this;
+    const { document } = studio;
+    const { picture } = document;
+    this.cancel();
+    const stop = new AbortController();
+    this.#stop = stop;
+    this.changed();
+    try {
+      const found = await studio.api.select({ image: picture.id, ...body }, { signal: stop.signal });
+      const [x0, y0, x1, y1] = found.box;
+      if (x0 >= x1 || y0 >= y1) return false;
+      const { pixels } = await decodeGrey(await this.#file(found.mask, stop.signal), x1 - x0, y1 - y0);
+      while (document.mask.step) await new Promise((resolve) => setTimeout(resolve, 16));
+      if (stop.signal.aborted || document !== studio.document || document.picture.id !== picture.id) return false;
+      if (again) document.undo();
+      return studio.merge(found.box, pixels, mode, label);
+    } catch (error) {
+      if (!stop.signal.aborted) studio.fail(error);
+      return false;
+    } finally {
+      if (this.#stop === stop) this.#stop = null;
+      this.changed();
+    }
+  }
+
+  /** @param {string} id @param {AbortSignal} signal @returns {Promise<Blob>} */
+  async #file(id, signal) {
+    const { api } = this.studio;
+    if (api.file) return api.file(id, { signal });
+    const answer = await fetch(api.fileUrl(id), { signal });
+    if (!answer.ok) throw new Error(`file: ${answer.status}`);
+    return answer.blob();
+  }
+}
