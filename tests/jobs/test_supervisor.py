@@ -97,7 +97,7 @@ def test_one_worker_for_each_device(store: Store, supervise: Supervise) -> None:
 def test_a_command_that_cannot_start_is_told_and_retried_slowly(store: Store, hub: Kept) -> None:
     for words, reason in (
         (["/nowhere/to/be/found"], "cannot be started"),
-        ([sys.executable, "-c", "raise SystemExit(4)"], "ended with status 4"),
+        ([sys.executable, "-c", "print(5, 'x'); print(5); raise SystemExit(4)"], "ended with status 4"),
     ):
         supervisor = Supervisor(store, hub, command=words)
         supervisor.start()

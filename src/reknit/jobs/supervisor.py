@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from reknit.core.errors import ExternalError, NotFound
 from reknit.jobs.events import Hub
@@ -250,9 +250,8 @@ class _Child:
             return process
 
     def _hear(self, line: bytes) -> None:
-        try:
-            event = json.loads(line)
-        except ValueError:
+        event = _event(line)
+        if event is None:  # something else wrote there
             _log.warning("worker %s: %s", self.device, line.decode("utf-8", "replace").rstrip())
             return
         if "ready" in event:
@@ -319,6 +318,14 @@ _INTERRUPTED = ExternalError(
     code="jobs.interrupted",
     hint="the machine may have run out of memory; try again, or fill a smaller picture",
 )
+
+
+def _event(line: bytes) -> Mapping[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return cast("Mapping[str, Any]", event) if isinstance(event, dict) else None
 
 
 def _ending(status: int) -> tuple[str, str]:
