@@ -89,11 +89,12 @@ class Machine(RuleBasedStateMachine):
             return
         if how == "fail again":
             self.abandon(known)
-        elif how == "back":
-            known.state = "cancelled" if known.asked else "queued"
-            known.attempts -= 1
         else:
-            known.state = {"finish": "done", "fail": "failed", "renew": "running"}.get(how, how)
+            known.state = {"finish": "done", "fail": "failed", "back": "queued", "renew": "running"}.get(
+                how, how
+            )
+        if how == "back":
+            known.attempts -= 1
 
     @staticmethod
     def abandon(known: Known) -> None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
 from PIL import Image
 
-from reknit.core.errors import ExternalError, NotFound, ReknitError
+from reknit.core.errors import ReknitError
 from reknit.jobs.blobs import Blobs
-from reknit.server import picture_routes
+from reknit.pipeline.segment import Segmenter
+from reknit.server import picture_routes, problem, select_routes
 from reknit.server.pictures import Pictures
 from reknit.server.tiles import Tiles
+from tests.server.asgi import Client
 from tests.server.live import Server
 
 
@@ -55,44 +53,19 @@ def as_file(array: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
 @pytest.fixture
 def rooms(pictures: Pictures, tmp_path: Path) -> SimpleNamespace:
     """Return what picture routes ask their application for."""
-    return SimpleNamespace(pictures=pictures, tiles=Tiles(pictures))
-
-
-class Client:
-    """Calls an application without a network."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        return asyncio.run(self._ask("GET", path, options))
-
-    def post(self, path: str, **options: Any) -> httpx.Response:
-        return asyncio.run(self._ask("POST", path, options))
-
-    async def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
-        transport = httpx.ASGITransport(app=self._app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.request(method, path, **options)
+    return SimpleNamespace(
+        pictures=pictures, tiles=Tiles(pictures), segmenter=Segmenter(tmp_path / "models" / "sam")
+    )
 
 
 @pytest.fixture
 def client(rooms: SimpleNamespace) -> Client:
-    """Return a client of an application with picture routes only."""
-    app = FastAPI()
+    """Return a client of an application with the routes of pictures only."""
+    handlers = {ReknitError: problem.answer, RequestValidationError: problem.answer}
+    app = FastAPI(exception_handlers=handlers)
     app.state.rooms = rooms
     app.include_router(picture_routes.router)
-
-    @app.exception_handler(ReknitError)
-    async def _(request: Request, error: ReknitError) -> Response:
-        large = error.code == "image.too-large"
-        status = 404 if isinstance(error, NotFound) else 500 if isinstance(error, ExternalError) else 400
-        return JSONResponse(error.to_dict(), 413 if large else status)
-
-    @app.exception_handler(RequestValidationError)
-    async def _(request: Request, error: RequestValidationError) -> Response:
-        return Response(status_code=400)
-
+    app.include_router(select_routes.router)
     return Client(app)
 
 

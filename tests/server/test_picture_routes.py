@@ -15,7 +15,8 @@ from reknit.core.geometry import Box
 from reknit.server import picture_routes
 from reknit.server.pictures import Pictures
 
-from .conftest import Client, as_file, smooth
+from .asgi import Client
+from .conftest import as_file, smooth
 
 IMAGES = "/api/v1/images"
 
@@ -87,6 +88,7 @@ def test_what_is_no_picture_is_refused(
 ) -> None:
     answer = client.post(IMAGES, params={"name": "<b>.png"}, content=data)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["hint"]
     assert not list(pictures.blobs.digests())
     assert not list((pictures.blobs.root / "incoming").glob("*"))

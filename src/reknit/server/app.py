@@ -23,7 +23,17 @@ from reknit.jobs.blobs import Blobs
 from reknit.jobs.events import Hub
 from reknit.jobs.store import Store
 from reknit.jobs.supervisor import Supervisor
-from reknit.server import catalogue_routes, job_routes, openapi, picture_routes, problem, static, worker
+from reknit.pipeline.segment import Segmenter
+from reknit.server import (
+    catalogue_routes,
+    job_routes,
+    openapi,
+    picture_routes,
+    problem,
+    select_routes,
+    static,
+    worker,
+)
 from reknit.server.guard import Guard
 from reknit.server.metrics import Metrics, Observed
 from reknit.server.pictures import Pictures
@@ -63,7 +73,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.state.failure = None
     app.add_middleware(Guard, rules=settings.rules)
     app.add_middleware(Observed, metrics=app.state.metrics)
-    for routes in (job_routes, picture_routes, catalogue_routes):
+    for routes in (job_routes, picture_routes, select_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
     app.state.page = static.Folder(WEB)
     _add_page(app, app.state.page)
@@ -72,7 +82,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
 
 def build(settings: ServeSettings) -> Rooms:
     """Make the shared objects; nothing is started yet."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     store, blobs, hub = Store(settings.database), Blobs(settings.blobs_dir), Hub()
     pictures = Pictures(
         blobs, settings.pictures_dir, limits=settings.limits, cache_bytes=settings.cache_bytes
@@ -84,6 +94,7 @@ def build(settings: ServeSettings) -> Rooms:
         blobs=blobs,
         pictures=pictures,
         tiles=Tiles(pictures),
+        segmenter=Segmenter(settings.models / "sam"),
         hub=hub,
         supervisor=supervisor,
     )

@@ -6,30 +6,29 @@ encoding run in threads. File names from clients are shown, never opened.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from reknit.core import files
 from reknit.server import transfer
 from reknit.server.file_names import MEDIA_TYPES, content_disposition
 from reknit.server.pictures import Picture, Pictures
+from reknit.server.problem import Json
 from reknit.server.recipe import corners
-from reknit.server.tiles import Tiles
+from reknit.server.rooms import rooms_of
+from reknit.server.schemas import EXAMPLE_ID, Digest
 
-EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 HEAD_BYTES = 1024
 WRITE_BYTES = 1 << 20
 
 router = APIRouter(prefix="/api/v1", tags=["pictures"])
 
-PictureId = Annotated[
-    str, Path(pattern="^[0-9a-f]{64}$", alias="id", description="A picture's id.", examples=[EXAMPLE_ID])
-]
+PictureId = Annotated[Digest, Path(alias="id", description="A picture's id.", examples=[EXAMPLE_ID])]
 Index = Annotated[int, Path(ge=0, le=1_000_000)]
 MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such picture."}}
 BYTES: dict[int | str, dict[str, Any]] = {
@@ -38,24 +37,6 @@ BYTES: dict[int | str, dict[str, Any]] = {
     304: {"description": "The client has it: `If-None-Match`."},
 }
 SHOWN: dict[str, Any] = {"content": {"image/jpeg": {}, "image/png": {}}}
-
-
-class Rooms(Protocol):
-    """What these routes need of the application, as ``app.state.rooms``."""
-
-    @property
-    def pictures(self) -> Pictures:
-        """Return the pictures."""
-        ...
-
-    @property
-    def tiles(self) -> Tiles:
-        """Return their tiles."""
-        ...
-
-
-def _rooms(request: Request) -> Rooms:
-    return cast(Rooms, request.app.state.rooms)
 
 
 class PictureOut(BaseModel):
@@ -111,14 +92,14 @@ async def upload(
     name: Annotated[str, Query(max_length=1000, description="The file's name, to be shown.")] = "",
 ) -> Response:
     """Upload a picture or a mask; the same bytes get the same id."""
-    pictures = _rooms(request).pictures
+    pictures = rooms_of(request).pictures
     try:
         digest = await _received(request, pictures, name)
     except ClientDisconnect:
         return Response(status_code=400)
     found, new = await run_in_threadpool(_taken_up, pictures, digest, name)
     headers = {"Location": f"/api/v1/images/{found.id}"}
-    return JSONResponse(found.to_dict(), 201 if new else 200, headers)
+    return Json(found.to_dict(), 201 if new else 200, headers)
 
 
 async def _received(request: Request, pictures: Pictures, name: str) -> str:
@@ -155,7 +136,7 @@ def _taken_up(pictures: Pictures, digest: str, name: str) -> tuple[Picture, bool
 )
 def describe(request: Request, picture: PictureId) -> Response:
     """Say what is known of a picture."""
-    return JSONResponse(_rooms(request).pictures.info(picture).to_dict())
+    return Json(rooms_of(request).pictures.info(picture).to_dict())
 
 
 @router.get(
@@ -179,7 +160,7 @@ def download(
     ] = None,
 ) -> Response:
     """Download a picture. An edited JPEG is encoded once, from the upload: unchanged blocks are its own."""
-    pictures = _rooms(request).pictures
+    pictures = rooms_of(request).pictures
     container = None if kind == "source" else kind
     pictures.info(picture)
     if transfer.unchanged(request, etag := f"{picture[:40]}.{kind}.{quality or 0}"):
@@ -202,7 +183,7 @@ def download(
 )
 def patch(request: Request, picture: PictureId) -> Response:
     """Download what an edit changed, as a PNG; the header `Reknit-Box` says where: x0,y0,x1,y1."""
-    pictures = _rooms(request).pictures
+    pictures = rooms_of(request).pictures
     box = pictures.patch_box(picture)
     where = {"Reknit-Box": ",".join(map(str, corners(box)))}
     return transfer.answer(
@@ -222,7 +203,7 @@ def thumbnail(
     size: Annotated[int, Query(ge=16, le=2048, description="Of the longer side, in pixels.")] = 256,
 ) -> Response:
     """Download a small version, in sRGB."""
-    rooms = _rooms(request)
+    rooms = rooms_of(request)
     rooms.pictures.info(picture)
     return transfer.answer(
         request, f"{picture[:40]}.{size}", lambda: rooms.tiles.thumbnail(picture, size).sent()
@@ -237,7 +218,7 @@ def thumbnail(
 )
 def tile(request: Request, picture: PictureId, level: Index, column: Index, row: Index) -> Response:
     """Download a tile, in sRGB: level 0 is the full size, the last level fits into one tile."""
-    rooms = _rooms(request)
+    rooms = rooms_of(request)
     rooms.tiles.place(picture, level, column, row)
     return transfer.answer(
         request,

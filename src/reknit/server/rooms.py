@@ -14,6 +14,7 @@ from reknit.jobs.blobs import Blobs
 from reknit.jobs.events import Hub
 from reknit.jobs.store import FILE_NAME, Store
 from reknit.jobs.supervisor import Supervisor
+from reknit.pipeline.segment import Segmenter
 from reknit.server.guard import Rules
 from reknit.server.pictures import Pictures
 from reknit.server.tiles import Tiles
@@ -75,7 +76,7 @@ class ServeSettings:
 
     @property
     def models(self) -> Path:
-        """Where downloaded models lie."""
+        """Where downloaded models lie; those that select by a click in its folder ``sam``."""
         return self.models_dir or self.data_dir / "models"
 
     @property
@@ -93,6 +94,7 @@ class Rooms:
     blobs: Blobs
     pictures: Pictures
     tiles: Tiles
+    segmenter: Segmenter
     hub: Hub
     supervisor: Supervisor
     started: float = field(default_factory=time.time)
