@@ -24,7 +24,7 @@ export async function grown(mask, px) {
   const inside = px < 0;
   const distance = Math.abs(px);
   const reach = Math.ceil(distance) + 1;
-  return byBand(mask, inside ? 1 : reach, reach, (values, width, height, top, bottom) => {
+  return byBand(mask, reach, (values, width, height, top, bottom) => {
     const near = distancesSquared(values, width, height, top, bottom, inside);
     const out = new Uint8Array(width * (bottom - top));
     for (let i = 0; i < out.length; i++) {
@@ -44,7 +44,7 @@ export async function grown(mask, px) {
 export async function feathered(mask, px) {
   const radius = Math.max(1, Math.round(px / 2));
   const reach = 3 * radius;
-  return byBand(mask, reach, reach, (values, width, height, top, bottom) => {
+  return byBand(mask, reach, (values, width, height, top, bottom) => {
     let data = values;
     for (let i = 0; i < 3; i++) data = blurred(blurred(data, width, height, 1, width, radius), height, width, width, 1, radius);
     return data.slice(top * width, bottom * width);
@@ -52,42 +52,54 @@ export async function feathered(mask, px) {
 }
 
 /**
- * Compute new tiles, one row of tiles at a time.
+ * Compute new tiles, one row of tiles at a time, and only those near an edge of the mask.
  *
  * @param {Mask} mask
- * @param {number} spread how far the result may reach beyond the filled tiles
  * @param {number} reach how far around a pixel its result looks
  * @param {(values: Uint8Array, width: number, height: number, top: number, bottom: number) => Uint8Array} compute
- *   gets a box's values and returns those of its rows top…bottom
+ *   gets a box's values and returns those of its rows top…bottom; what is uniform has to stay so
  * @returns {Promise<NewTiles>}
  */
-async function byBand(mask, spread, reach, compute) {
+async function byBand(mask, reach, compute) {
   /** @type {NewTiles} */
   const out = new Map();
-  for (const key of mask.tiles.keys()) out.set(key, undefined);
-  const used = usedTiles(mask);
-  if (!used) return out;
-  const more = Math.ceil(spread / TILE);
-  const left = Math.max(0, used[0] - more);
-  const right = Math.min(mask.columns, used[2] + more);
-  const x0 = Math.max(0, left * TILE - reach);
-  const x1 = Math.min(mask.width, right * TILE + reach);
-  for (let row = Math.max(0, used[1] - more); row < Math.min(mask.rows, used[3] + more); row++) {
+  const more = Math.ceil(reach / TILE);
+  for (let row = 0; row < mask.rows; row++) {
     const y0 = Math.max(0, row * TILE - reach);
     const y1 = Math.min(mask.height, (row + 1) * TILE + reach);
     const top = row * TILE - y0;
     const bottom = Math.min(mask.height, (row + 1) * TILE) - y0;
-    const width = x1 - x0;
-    const values = mask.read([x0, y0, x1, y1]);
-    const band = compute(values, width, y1 - y0, top, bottom);
-    for (let column = left; column < right; column++) {
-      const tile = cut(band, width, bottom - top, column * TILE - x0, Math.min(TILE, mask.width - column * TILE));
-      if (tile) out.set(keyOf(column, row), tile);
-      else if (mask.tiles.has(keyOf(column, row))) out.set(keyOf(column, row), undefined);
+    let worked = false;
+    for (let column = 0; column < mask.columns; column++) {
+      const first = column;
+      while (column < mask.columns && !uniform(mask, column, row, more)) column++;
+      if (column === first) continue;
+      const x0 = Math.max(0, first * TILE - reach);
+      const x1 = Math.min(mask.width, column * TILE + reach);
+      const values = mask.read([x0, y0, x1, y1]);
+      const band = compute(values, x1 - x0, y1 - y0, top, bottom);
+      for (let c = first; c < column; c++) {
+        const key = keyOf(c, row);
+        const tile = cut(band, x1 - x0, bottom - top, c * TILE - x0, Math.min(TILE, mask.width - c * TILE));
+        if (tile || mask.tiles.has(key)) out.set(key, tile);
+      }
+      worked = true;
     }
-    await new Promise((resolve) => setTimeout(resolve));
+    if (worked) await new Promise((resolve) => setTimeout(resolve));
   }
   return out;
+}
+
+/** Whether all tiles within `more` of one are empty, or all are full. @param {Mask} mask @param {number} column @param {number} row @param {number} more */
+function uniform(mask, column, row, more) {
+  const tile = mask.tiles.get(keyOf(column, row));
+  if (tile && tile !== FULL) return false;
+  for (let r = Math.max(0, row - more); r <= Math.min(mask.rows - 1, row + more); r++) {
+    for (let c = Math.max(0, column - more); c <= Math.min(mask.columns - 1, column + more); c++) {
+      if (mask.tiles.get(keyOf(c, r)) !== tile) return false;
+    }
+  }
+  return true;
 }
 
 /** A tile out of a band; undefined if empty. @param {Uint8Array} band @param {number} stride @param {number} rows @param {number} left @param {number} columns */
@@ -106,26 +118,13 @@ function cut(band, stride, rows, left, columns) {
   return full ? FULL : some ? tile : undefined;
 }
 
-/** The tiles in use: first column, first row, last column + 1, last row + 1. @param {Mask} mask */
-function usedTiles(mask) {
-  if (mask.tiles.size === 0) return null;
-  let [x0, y0, x1, y1] = [Infinity, Infinity, 0, 0];
-  for (const key of mask.tiles.keys()) {
-    const [left, top] = mask.boxOf(key);
-    x0 = Math.min(x0, left / TILE);
-    y0 = Math.min(y0, top / TILE);
-    x1 = Math.max(x1, left / TILE + 1);
-    y1 = Math.max(y1, top / TILE + 1);
-  }
-  return [x0, y0, x1, y1];
-}
-
 /**
  * Squared distances, of rows top…bottom, to the nearest filled pixel (or, `inside`, to the nearest unfilled one).
  * @param {Uint8Array} values @param {number} width @param {number} height @param {number} top @param {number} bottom @param {boolean} inside
  */
 function distancesSquared(values, width, height, top, bottom, inside) {
-  const far = width + height;
+  // Farther than anything that is asked for, and its square still a 32-bit number.
+  const far = Math.min(width + height, 30000);
   const down = new Int32Array(width * (bottom - top));
   const gap = new Int32Array(width).fill(far);
   const meets = (/** @type {number} */ i) => values[i] >= 128 !== inside;
@@ -143,33 +142,40 @@ function distancesSquared(values, width, height, top, bottom, inside) {
       if (y < bottom && gap[x] < down[to]) down[to] = gap[x];
     }
   }
-  const out = new Float64Array(down.length);
+  const out = new Int32Array(down.length);
   const places = new Int32Array(width);
   const starts = new Int32Array(width);
+  const squares = new Int32Array(width);
   for (let base = 0; base < down.length; base += width) {
     // The lower envelope of one parabola a column.
+    for (let x = 0; x < width; x++) squares[x] = down[base + x] * down[base + x];
     let q = 0;
     places[0] = 0;
     starts[0] = 0;
-    const f = (/** @type {number} */ x, /** @type {number} */ i) => (x - i) * (x - i) + down[base + i] * down[base + i];
     for (let u = 1; u < width; u++) {
-      while (q >= 0 && f(starts[q], places[q]) > f(starts[q], u)) q--;
+      const height = squares[u];
+      while (q >= 0) {
+        const s = starts[q];
+        const i = places[q];
+        if ((s - i) * (s - i) + squares[i] <= (s - u) * (s - u) + height) break;
+        q--;
+      }
       if (q < 0) {
         q = 0;
         places[0] = u;
       } else {
         const i = places[q];
-        const g = down[base + u] * down[base + u] - down[base + i] * down[base + i];
-        const w = 1 + Math.floor((u * u - i * i + g) / (2 * (u - i)));
-        if (w < width) {
+        const from = 1 + Math.floor((u * u - i * i + height - squares[i]) / (2 * (u - i)));
+        if (from < width) {
           q++;
           places[q] = u;
-          starts[q] = w;
+          starts[q] = from;
         }
       }
     }
     for (let x = width - 1; x >= 0; x--) {
-      out[base + x] = f(x, places[q]);
+      const i = places[q];
+      out[base + x] = (x - i) * (x - i) + squares[i];
       if (x === starts[q]) q--;
     }
   }

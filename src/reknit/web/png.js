@@ -24,16 +24,9 @@ export async function encodeGrey(width, height, read) {
   for (let y0 = 0; y0 < height; y0 += BAND) {
     const y1 = Math.min(height, y0 + BAND);
     read(y0, y1, rows);
-    // Each row is led by its filter: 2, the difference to the row above, which packs masks well.
+    // Each row is led by its filter: 0, none.
     const lines = new Uint8Array((width + 1) * (y1 - y0));
-    for (let y = 0; y < y1 - y0; y++) {
-      const to = y * (width + 1);
-      if (y === 0) lines.set(rows.subarray(0, width), to + 1);
-      else {
-        lines[to] = 2;
-        for (let x = 0, i = y * width; x < width; x++, i++) lines[to + 1 + x] = rows[i] - rows[i - width];
-      }
-    }
+    for (let y = 0; y < y1 - y0; y++) lines.set(rows.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
     await writer.ready;
     writer.write(lines).catch(() => {});
   }

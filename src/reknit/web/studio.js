@@ -22,7 +22,7 @@ import { Rectangle } from "./tools/rectangle.js";
 import { Smart } from "./tools/smart.js";
 import { Splitter } from "./tools/splitter.js";
 import { Wand } from "./tools/wand.js";
-import { Viewport } from "./viewport.js";
+import { MARGIN_CSS, Viewport, WIDE_MARGIN_CSS } from "./viewport.js";
 import { warmUp } from "./warm.js";
 
 /** @typedef {import("./document.js").Picture} Picture */
@@ -359,6 +359,7 @@ export class Studio {
     const { picture, state, original } = this.document;
     const box = this.extension.box;
     this.view.world = box;
+    this.view.margin = this.extension.margins ? WIDE_MARGIN_CSS : MARGIN_CSS;
     this.stage.extended = this.extension.margins && box;
     this.stage.original = { picture: original, x: state.origin[0], y: state.origin[1] };
     this.stage.tiles.know(picture);

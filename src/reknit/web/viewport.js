@@ -10,7 +10,9 @@
 /** @typedef {import("./mask.js").Box} Box */
 
 const MOST = 64;
-const MARGIN_CSS = 24;
+export const MARGIN_CSS = 24;
+/** With handles around the picture, that want room to be dragged. */
+export const WIDE_MARGIN_CSS = 96;
 const KEEP_CSS = 48;
 
 export class Viewport {
@@ -28,6 +30,8 @@ export class Viewport {
     this.top = 0;
     /** What the user may look at, in image px: the picture, or more while it is being extended. @type {Box} */
     this.world = [0, 0, 1, 1];
+    /** Room left around it when it fits, CSS px. */
+    this.margin = MARGIN_CSS;
     this.fitted = true;
     this.changed = () => {};
   }
@@ -86,7 +90,7 @@ export class Viewport {
 
   get fitScale() {
     const [x0, y0, x1, y1] = this.world;
-    const margin = Math.min(MARGIN_CSS * this.ratio, this.width / 12, this.height / 12);
+    const margin = Math.min(this.margin * this.ratio, this.width / 10, this.height / 10);
     return Math.min(MOST, (this.width - 2 * margin) / (x1 - x0), (this.height - 2 * margin) / (y1 - y0));
   }
 
