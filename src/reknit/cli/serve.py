@@ -144,7 +144,7 @@ def _settings(host: str, token: str, flags: dict[str, Any]) -> ServeSettings:
     max_pixels = min(MAX_PIXELS, settings["max_pixels"].value)
     return ServeSettings(
         data_dir=data_folder(settings["data_dir"].value).absolute(),
-        models_dir=flags["models_dir"],
+        models_dir=flags["models_dir"] and flags["models_dir"].absolute(),
         rules=rules,
         limits=Limits(max_bytes=max_bytes, max_pixels=max_pixels),
         threads=settings["threads"].value,
