@@ -89,12 +89,11 @@ class Machine(RuleBasedStateMachine):
             return
         if how == "fail again":
             self.abandon(known)
-        else:
-            known.state = {"finish": "done", "fail": "failed", "back": "queued", "renew": "running"}.get(
-                how, how
-            )
-        if how == "back":
+        elif how == "back":
+            known.state = "cancelled" if known.asked else "queued"
             known.attempts -= 1
+        else:
+            known.state = {"finish": "done", "fail": "failed", "renew": "running"}.get(how, how)
 
     @staticmethod
     def abandon(known: Known) -> None:

@@ -57,12 +57,13 @@ def test_progress_comes_often_to_listeners_and_seldom_to_the_disk(
 ) -> None:
     supervisor = supervise()
     short = run(store, supervisor, "steps", seconds=0.1)
+    until(lambda: "done" in hub.states(short))
     assert 1 <= len(hub.progress(short)) <= 4
     job, _ = store.submit("steps", {"seconds": 1.2})
     supervisor.wake()
     seen = until(lambda: (now := store.get(job.id)).fraction > 0.3 and now)
     assert (seen.stage, seen.state) == ("working", "running")
-    ended(store, job)
+    until(lambda: "done" in hub.states(job))
     progress = hub.progress(job)
     assert 10 <= len(progress) <= 25
     assert [p["fraction"] for p in progress] == sorted(p["fraction"] for p in progress)
@@ -72,6 +73,7 @@ def test_progress_comes_often_to_listeners_and_seldom_to_the_disk(
 
 def test_previews_pass_as_they_are(store: Store, hub: Kept, supervise: Supervise) -> None:
     job = run(store, supervise(), "preview")
+    until(lambda: "done" in hub.states(job))
     assert [p["preview"] for p in hub.progress(job)] == [{"blob": str(n)} for n in range(3)]
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+FINAL = ("done", "failed", "cancelled")
 COMMAND = [sys.executable, "-c", "from reknit.cli.main import main; main()", "serve", "--port", "0"]
 
 
@@ -93,3 +95,16 @@ class Server:
 
     def log(self) -> str:
         return (self.data / "log").read_text()
+
+
+def wait_for(
+    server: Server, job: str, states: tuple[str, ...] = FINAL, *, seconds: float = 60, attempts: int = 0
+) -> Any:
+    """Return a job once it is in one of ``states`` and was begun so often."""
+    end = time.monotonic() + seconds
+    while True:
+        found = server.client.get(server.url(f"jobs/{job}")).json()
+        if found["state"] in states and found["attempts"] >= attempts:
+            return found
+        assert time.monotonic() < end, found
+        time.sleep(0.02)

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from reknit.server.guard import COOKIE, Guard, Rules, host_name
+from reknit.server.pace import Pace
 from tests.server.asgi import Client
 
 HERE = "http://127.0.0.1:7878"
@@ -176,7 +177,7 @@ def test_a_body_that_stops_coming_is_given_up() -> None:
     async def silence() -> Any:
         await asyncio.sleep(60)
 
-    sent = drive(Guard(echo, Rules(body_idle_s=0.05)), silence, [(b"content-length", b"10")])
+    sent = drive(Guard(echo, Rules(pace=Pace(idle_s=0.05))), silence, [(b"content-length", b"10")])
     assert sent[0]["status"] == 408
 
 
@@ -185,7 +186,7 @@ def test_a_body_that_drips_is_given_up() -> None:
         await asyncio.sleep(0.02)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
-    rules = Rules(body_idle_s=1, body_start_s=0.2, body_bytes_per_s=1000)
+    rules = Rules(pace=Pace(idle_s=1, start_s=0.2, bytes_per_s=1000))
     sent = drive(Guard(echo, rules), drip, [(b"transfer-encoding", b"chunked")])
     assert sent[0]["status"] == 408
     assert b"guard.slow" in sent[1]["body"]

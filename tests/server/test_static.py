@@ -102,3 +102,32 @@ def test_a_file_that_goes_away_is_gone(folder: static.Folder, tmp_path: Path) ->
     (tmp_path / "web" / "page.js").unlink()
     with pytest.raises(NotFound):
         folder.get("page.js")
+
+
+SCRIPT = """// @ts-check
+/** Says
+ * what it is. */
+const a = "/* no */ // comment"; // stays
+  // goes
+/** @type {number} */ (a).b = 1;
+/* goes */
+const c = 2;
+"""
+SENT = """
+
+
+const a = "/* no */ // comment"; // stays
+
+/** @type {number} */ (a).b = 1;
+
+const c = 2;
+"""
+
+
+def test_scripts_travel_without_comments_that_have_their_lines_for_themselves(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text(SCRIPT)
+    (tmp_path / "a.css").write_text("/* stays */\na {}\n")
+    folder = static.Folder(tmp_path)
+    assert gzip.decompress(folder.get("a.js").packed or b"").decode() == SENT
+    assert folder.get("a.js").data.decode() == SCRIPT
+    assert b"stays" in gzip.decompress(folder.get("a.css").packed or b"")

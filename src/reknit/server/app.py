@@ -82,7 +82,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
 
 def build(settings: ServeSettings) -> Rooms:
     """Make the shared objects; nothing is started yet."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store, blobs, hub = Store(settings.database), Blobs(settings.blobs_dir), Hub()
     pictures = Pictures(
         blobs, settings.pictures_dir, limits=settings.limits, cache_bytes=settings.cache_bytes

@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
@@ -20,6 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reknit.server.pace import Body, Buckets, Pace, Refused, too_long
 from reknit.server.problem import Problem
 
 COOKIE = "reknit_token"
@@ -43,7 +42,6 @@ ENTER = (
     '<title>Reknit</title><a href="/">Reknit</a>'
 )
 LINGER_S = 2.0
-KNOWN_CLIENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +62,8 @@ class Rules:
     max_upload_bytes, max_json_bytes : int
         Longest body of an uploaded picture, and of anything else.
     max_header_fields : int
-    body_idle_s, body_start_s, body_bytes_per_s : float
-        A body may pause for so long; in all it may take ``body_start_s`` plus what it needs at this rate.
+    pace : Pace
+        How slowly a body may arrive.
     rate_per_s, burst : float
         Requests per second of one address, and how many may come at once; 0 for no limit.
     """
@@ -77,15 +75,9 @@ class Rules:
     max_upload_bytes: int = 512 * 2**20
     max_json_bytes: int = 2**20
     max_header_fields: int = 100
-    body_idle_s: float = 20.0
-    body_start_s: float = 30.0
-    body_bytes_per_s: float = 20_000.0
+    pace: Pace = field(default_factory=Pace)
     rate_per_s: float = 1000.0
     burst: float = 5000.0
-
-
-class Refused(Exception):
-    """A body was too long or too slow; raised into the application that reads it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,7 +106,7 @@ class Guard:
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
         self._rules = rules
-        self._buckets = _Buckets(rules.rate_per_s, rules.burst)
+        self._buckets = Buckets(rules.rate_per_s, rules.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand over to the application."""
@@ -136,7 +128,7 @@ class Guard:
         if not length and b"transfer-encoding" not in head.fields:
             await self._app(scope, receive, sending)
             return
-        body = _Body(receive, self._rules, limit)
+        body = Body(receive, self._rules.pace, limit)
         sending.body = body
         try:
             await self._app(scope, body, sending)
@@ -233,7 +225,7 @@ class Guard:
 
     async def _refuse_body(self, scope: Scope, receive: Receive, send: Send, head: _Head, limit: int) -> None:
         """Refuse a body by its declared length; read a little of it, so that the client sees the answer."""
-        response = _closing(_too_long(limit))
+        response = _closing(too_long(limit))
         await send({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
         if not head.get(b"expect"):
@@ -246,49 +238,12 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
 
-class _Body:
-    """Receives a body and watches its length and its pace."""
-
-    def __init__(self, receive: Receive, rules: Rules, limit: int) -> None:
-        self.problem: Problem | None = None
-        self._receive = receive
-        self._rules = rules
-        self._limit = limit
-        self._count = 0
-        self._done = False
-        self._start = time.monotonic()
-
-    async def __call__(self) -> Message:
-        if self._done:
-            return await self._receive()
-        rules = self._rules
-        allowed_s = rules.body_start_s + self._count / rules.body_bytes_per_s
-        left_s = self._start + allowed_s - time.monotonic()
-        try:
-            async with asyncio.timeout(max(0.0, min(rules.body_idle_s, left_s))):
-                message = await self._receive()
-        except TimeoutError:
-            self.problem = Problem(
-                status=408,
-                code="guard.slow",
-                message="the body arrives too slowly",
-                hint="send it again over a better connection",
-            )
-            raise Refused from None
-        self._count += len(message.get("body", b""))
-        self._done = not message.get("more_body", False)
-        if self._count > self._limit:
-            self.problem = _too_long(self._limit)
-            raise Refused
-        return message
-
-
 class _Sending:
     """Sends with the security headers; after a refused body nothing but its problem."""
 
     def __init__(self, send: Send, path: str, cors_origin: str) -> None:
         self.started = False
-        self.body: _Body | None = None
+        self.body: Body | None = None
         self._send = send
         self._policy = DATA_POLICY if path.startswith(("/api", "/metrics")) else PAGE_POLICY
         self._cors_origin = cors_origin
@@ -318,27 +273,6 @@ class _Sending:
         await self._send(message)
 
 
-class _Buckets:
-    """A token bucket for each client's address."""
-
-    def __init__(self, rate_per_s: float, burst: float) -> None:
-        self._rate, self._burst = rate_per_s, burst
-        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def wait_s(self, client: str) -> float:
-        """Count a request; return how long the client has to wait, 0 if it need not."""
-        if not self._rate:
-            return 0.0
-        now = time.monotonic()
-        level, seen = self._levels.pop(client, (self._burst, now))
-        level = min(self._burst, level + (now - seen) * self._rate)
-        allowed = level >= 1
-        self._levels[client] = (level - 1 if allowed else level, now)
-        if len(self._levels) > KNOWN_CLIENTS:
-            self._levels.popitem(last=False)
-        return 0.0 if allowed else (1 - level) / self._rate
-
-
 def host_name(header: str) -> str:
     """Return the name in a Host header, lower-case, without port and brackets."""
     if header.startswith("[") and "]" in header:
@@ -364,16 +298,6 @@ def _cookie(header: str) -> str:
         if name == COOKIE:
             return value.strip('"')
     return ""
-
-
-def _too_long(limit: int) -> Problem:
-    return Problem(
-        status=413,
-        code="guard.body",
-        message=f"the body is longer than {limit:,} bytes",
-        hint="pictures are uploaded to /api/v1/images; --max-upload raises their limit",
-        facts={"limit": limit},
-    )
 
 
 def _closing(problem: Problem) -> Response:

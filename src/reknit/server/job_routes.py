@@ -99,10 +99,10 @@ def _accept(rooms: Rooms, kind: str, body: Work, key: str | None) -> tuple[dict[
     job, created = rooms.store.submit(
         kind, payload, key=key, priority=body.priority, max_queued=rooms.settings.max_queued
     )
+    told = job_out(rooms, job)
     if created:
-        rooms.supervisor.wake()
-        _publish(rooms, job)
-    return job_out(rooms, job), created
+        _begin(rooms, told)
+    return told, created
 
 
 async def _end_of(events: Any, job: dict[str, Any], wait_s: float) -> dict[str, Any]:
@@ -162,10 +162,9 @@ def cancel(job_id: JobId, request: Request) -> Response:
 def retry(job_id: JobId, request: Request) -> Response:
     """Queue a failed or cancelled job again."""
     rooms = rooms_of(request)
-    job = rooms.store.retry(job_id)
-    rooms.supervisor.wake()
-    _publish(rooms, job)
-    return Json(job_out(rooms, job))
+    told = job_out(rooms, rooms.store.retry(job_id))
+    _begin(rooms, told)
+    return Json(told)
 
 
 @router.delete(
@@ -213,8 +212,10 @@ def _snapshot(rooms: Rooms) -> list[dict[str, Any]]:
     return [job_out(rooms, job) for job in sorted((*ended, *going), key=lambda job: job.id)]
 
 
-def _publish(rooms: Rooms, job: Job) -> None:
-    rooms.hub.publish({"type": "job", "job": job_out(rooms, job)})
+def _begin(rooms: Rooms, job: Mapping[str, Any]) -> None:
+    """Tell that a job waits, and then the workers, so that their news comes later."""
+    rooms.hub.publish({"type": "job", "job": job})
+    rooms.supervisor.wake()
 
 
 def job_out(rooms: Rooms, job: Job) -> dict[str, Any]:

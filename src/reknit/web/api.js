@@ -93,7 +93,7 @@ export class ApiError extends Error {
 }
 
 const RETRIES_MS = [250, 500, 1000, 2000, 4000, 8000];
-const AWAY_MS = [300, 600, 1200, 2500, 5000];
+const AWAY_MS = [300, 500, 800, 1200, 2000];
 
 /**
  * @param {number} ms
@@ -178,12 +178,10 @@ export class Api {
    * @returns {Promise<any>}
    */
   async #json(path, { query, method = "GET", body, headers = {}, signal } = {}) {
-    const init = { method, headers: { Accept: "application/json", ...headers }, signal };
-    if (body !== undefined) {
-      Object.assign(init, { body: JSON.stringify(body) });
-      init.headers = { ...init.headers, "Content-Type": "application/json" };
-    }
-    const answer = await this.#fetch(this.#url(path, query), init);
+    const all = new Headers({ Accept: "application/json", ...headers });
+    if (body !== undefined) all.set("Content-Type", "application/json");
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const answer = await this.#fetch(this.#url(path, query), { method, headers: all, body: text, signal });
     return answer.status === 204 ? null : answer.json();
   }
 

@@ -16,7 +16,6 @@ const english = {
   "app.title.done": "✓ {name} · Reknit",
 
   "bar.label": "Document",
-  "bar.open": "Open",
   "bar.open.tip": "Open a photo",
   "bar.undo": "Undo",
   "bar.redo": "Redo",
@@ -32,10 +31,10 @@ const english = {
   "bar.more": "More",
   "bar.download": "Download",
   "bar.download.more": "Other formats",
-  "bar.close": "Close this photo",
 
   "welcome.title": "Drop a photo here",
   "welcome.text": "Brush over what should go, press Enter, and Reknit weaves the gap shut.",
+  "welcome.text.touch": "Brush over what should go, tap Remove, and Reknit weaves the gap shut.",
   "welcome.open": "Open a photo",
   "welcome.camera": "Take a photo",
   "welcome.sample": "Try a sample",
@@ -45,6 +44,8 @@ const english = {
   "welcome.drop": "Let go to open it",
   "welcome.sample.name": "sample.jpg",
   "welcome.sample.hint": "Brush over the beach ball, then press Enter.",
+
+  "welcome.sample.hint.touch": "Brush over the beach ball, then tap Remove.",
 
   "open.sending": "Opening {name}",
   "open.none": "That holds no picture.",
@@ -89,13 +90,13 @@ const english = {
   "mask.feather": "Feather",
   "mask.invert": "Invert",
   "mask.clear": "Clear",
-  "mask.import": "Load a mask…",
-  "mask.export": "Save the mask",
+  "mask.import": "Load…",
+  "mask.export": "Save",
   "mask.crop": "Show what the engine sees",
   "mask.ring": "Show the blended ring",
   "mask.colour": "Colour",
   "mask.opacity": "Opacity",
-  "mask.amount": "By {px} px",
+  "mask.amount": "{px} px",
   "mask.amount.label": "Grow, shrink or feather by",
   "mask.colour.red": "Red",
   "mask.colour.orange": "Orange",
@@ -125,6 +126,7 @@ const english = {
   "verb.replace.none.hint": "Install a text-guided model and this opens up. Remove, Repair and Extend work without one.",
   "verb.repair.text": "Finds dust, scratches, folds and tears. Look over what was found, then mend it.",
   "verb.repair.find": "Find damage",
+  "verb.repair.again": "Search again",
   "verb.repair.go": "Repair",
   "verb.repair.found": "{share} of the picture marked. Paint or erase to correct it.",
   "verb.repair.clean": "No damage found. A higher sensitivity looks closer.",
@@ -164,7 +166,6 @@ const english = {
 
   "settings.label": "Settings",
   "settings.more": "More settings",
-  "settings.fewer": "Fewer settings",
   "settings.reset": "Reset",
   "settings.sheet": "Settings",
   "settings.auto": "auto",
@@ -175,7 +176,6 @@ const english = {
   "seed.unlock": "New seed each time",
   "seed.draw": "Draw a new seed",
   "presets.label": "Preset",
-  "presets.none": "None",
   "presets.own": "Own settings",
   "presets.save": "Save settings as a preset",
   "presets.name": "Name of the preset",
@@ -190,7 +190,6 @@ const english = {
 
   "run.queued": { one: "Waiting, {count} before it", other: "Waiting, {count} before it" },
   "run.next": "Starting",
-  "run.stage": "{stage}",
   "run.working": "Working",
   "run.cancel": "Cancel",
   "run.cancelling": "Stopping",
@@ -201,6 +200,13 @@ const english = {
   "run.sending": "Sending",
   "run.away": "“{verb}” finished for a picture that is no longer open.",
   "run.away.hint": "It waits in the gallery.",
+
+  "stage.plan": "Looking at it",
+  "stage.search": "Looking for damage",
+  "stage.fill": "Filling",
+  "stage.composite": "Blending",
+  "stage.check": "Checking",
+  "stage.done": "Finishing",
 
   "time.ms": "{n} ms",
   "time.s": "{n} s",
@@ -215,17 +221,14 @@ const english = {
   "result.proof.tip": "Checked: outside the mask and its blend ring every pixel is equal, bit for bit.",
   "result.again": "Try again",
   "result.side": "Side by side",
-  "result.keep": "Keep",
   "result.close": "Close",
   "result.pick": "Variation {n}",
   "result.choose": "Choose one",
-  "result.before": "Before",
 
   "gallery.title": "Gallery",
   "gallery.empty": "Results appear here.",
   "gallery.open": "Open",
   "gallery.again": "Use again",
-  "gallery.again.tip": "Same action, engine, settings and seed",
   "gallery.again.done": "Settings and seed taken over.",
   "gallery.again.mask": "Settings, seed and mask taken over.",
   "gallery.download": "Download",
@@ -270,7 +273,6 @@ const english = {
   "key.larger": "Larger brush",
   "key.softer": "Softer or harder brush",
   "key.swap": "Swap brush and eraser",
-  "key.subtract": "Subtract while held",
   "key.invert": "Invert the mask",
   "key.clear": "Clear the mask",
   "key.pan": "Move the view while held",
@@ -279,7 +281,6 @@ const english = {
   "key.actual": "Actual size",
   "key.compare": "See the original while held",
   "key.split": "Before and after",
-  "key.overlay": "Hide the mask while held",
   "key.go": "Fill",
   "key.escape": "Cancel the tool, the dialog, or the work",
   "key.undo": "Undo",
@@ -312,7 +313,6 @@ const english = {
   "error.gone.hint": "Open the file again.",
   "error.clipboard": "The clipboard holds no picture.",
   "error.worker": "The job failed.",
-  "history.open": "Open",
   "file.size": "{width} × {height}",
   "file.bits": "{bits} bit",
 };
@@ -335,6 +335,11 @@ export function say(key, values = {}) {
         ? found.one
         : found.other;
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+/** The key's words for a hand on glass, where keys are of no use. @param {string} key */
+export function sayTouch(key) {
+  return say(matchMedia("(hover: none) and (pointer: coarse)").matches ? `${key}.touch` : key);
 }
 
 /**

@@ -1,0 +1,101 @@
+// @ts-check
+/**
+ * The picker of engines and models, each with a badge that says whether this machine can run it. Knows the
+ * server's catalogue; knows no parameters.
+ */
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { say } from "./strings.js";
+
+/** @typedef {import("./api.js").Engine} Engine */
+/** @typedef {import("./api.js").Model} Model */
+/** @typedef {import("./api.js").OptionSchema} OptionSchema */
+/** @typedef {{engines: Engine[], request: OptionSchema[], models: Model[]}} Catalogue */
+/** @typedef {{key: string, engine: string, model: string | null, title: string, text: string, badge: [string, string], usable: boolean}} Choice */
+
+const LOOKS = { fits: "good", offload: "warn", "wont-fit": "bad", unknown: "" };
+
+/**
+ * What one can choose: automatic, engines that need no model, and models.
+ * @param {Catalogue} catalogue
+ * @returns {Choice[]}
+ */
+export function engineChoices({ engines, models }) {
+  const ready = /** @type {[string, string]} */ ([say("verdict.ready"), "good"]);
+  const auto = { key: "auto", engine: "auto", model: null, title: say("engine.auto"), text: say("engine.auto.text"), badge: ready, usable: true };
+  const plain = engines
+    .filter(({ name }) => !models.some((model) => model.engine === name))
+    .map(({ name, title }) => ({ key: name, engine: name, model: null, title: readable(name), text: title, badge: ready, usable: true }));
+  const learned = models.map((model) => ({
+    key: `${model.engine}/${model.name}`,
+    engine: model.engine,
+    model: model.name,
+    title: model.title,
+    text: model.verdict.reason,
+    badge: badgeOf(model),
+    usable: model.installed && model.verdict.level !== "wont-fit",
+  }));
+  return [auto, ...plain, ...learned];
+}
+
+/** @param {Model} model @returns {[string, string]} words and look */
+function badgeOf({ installed, verdict }) {
+  if (!installed) return [say("verdict.missing"), ""];
+  return [say(`verdict.${verdict.level}`), LOOKS[verdict.level]];
+}
+
+/**
+ * A name as words: "navier-stokes" → "Navier-stokes".
+ * @param {string} name
+ */
+export function readable(name) {
+  const words = name.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/**
+ * Whether some usable engine is told what to draw in words.
+ * @param {Catalogue} catalogue
+ */
+export function takesPrompt({ engines }) {
+  return engines.some((engine) => engine.options.some((option) => option.name === "prompt"));
+}
+
+/**
+ * Make the picker.
+ * @param {Catalogue} catalogue @param {string} chosen  a key @param {(choice: Choice) => void} changed
+ */
+export function enginePicker(catalogue, chosen, changed) {
+  const choices = engineChoices(catalogue);
+  const now = choices.find((choice) => choice.key === chosen) ?? choices[0];
+  const box = h(
+    "details",
+    { class: "picker", "data-testid": "engine" },
+    h("summary", null, h("span", { class: "unseen" }, say("engine.label")), h("span", { class: "label" }, now.title), badge(now), icon("chevron")),
+    h(
+      "div",
+      { class: "choices", role: "radiogroup", "aria-label": say("engine.label") },
+      ...choices.map((choice) =>
+        h(
+          "label",
+          { class: "choice" },
+          h("input", {
+            type: "radio", name: "engine", value: choice.key, checked: choice === now, disabled: !choice.usable,
+            "data-testid": `engine-${choice.key}`, onchange: () => changed(choice),
+            onclick: (/** @type {MouseEvent} */ event) => event.detail > 0 && (box.open = false), // arrow keys leave it open
+          }),
+          h("span", { class: "label" }, choice.title),
+          badge(choice),
+          h("small", null, choice.text),
+        ),
+      ),
+    ),
+  );
+  return box;
+}
+
+/** @param {Choice} choice */
+function badge({ badge: [words, look] }) {
+  return h("span", { class: `badge ${look}` }, words);
+}

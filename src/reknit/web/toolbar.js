@@ -1,0 +1,270 @@
+// @ts-check
+/**
+ * The tools at the side, the options of the chosen one, the mask's own menu and the view's buttons. Everything goes
+ * through the editor's interface; what it holds is remembered between visits.
+ */
+
+import { byId, fill, h, iconButton, paintSlider, slider, toggle } from "./dom.js";
+import { icon } from "./icons.js";
+import { openBeside, rove } from "./menu.js";
+import { complain } from "./notices.js";
+import { say } from "./strings.js";
+
+/** @typedef {import("./editor.js").Editor} Editor */
+
+/** Each tool with its key, in the order they are shown; null is a line. @type {([string, string] | null)[]} */
+export const TOOLS = [
+  ["brush", "b"], ["eraser", "e"], null, ["rectangle", "r"], ["lasso", "l"], ["polygon", "p"], ["line", "n"], null,
+  ["wand", "g"], ["smart", "s"], null, ["pan", "h"],
+];
+/** @type {Record<string, string[]>} */
+const OPTIONS = {
+  brush: ["size", "hardness", "pressure"], eraser: ["size", "hardness", "pressure"], line: ["size", "hardness"],
+  wand: ["tolerance", "contiguous", "subtract"], rectangle: ["subtract"], lasso: ["subtract"], polygon: ["subtract"], smart: ["subtract"],
+};
+const COLOURS = { red: "#ff3b52", orange: "#ff9a1f", green: "#19c37d", blue: "#2f8cff", white: "#ffffff" };
+const SIZE_MOST = 1000;
+const KEPT = ["size", "hardness", "pressure", "tolerance", "contiguous", "colour", "opacity"];
+const STORE = "reknit-tools";
+
+/** Where a brush size lies on its slider, 0 to 100: small sizes get as much room as large ones. @param {number} size */
+const toSlider = (size) => (100 * Math.log(Math.max(1, size))) / Math.log(SIZE_MOST);
+/** @param {number} position */
+const fromSlider = (position) => Math.max(1, Math.round(SIZE_MOST ** (position / 100)));
+
+export class Toolbar {
+  #amount = 4;
+
+  /** @param {Editor} editor */
+  constructor(editor) {
+    this.editor = editor;
+    this.#recall();
+    this.#drawTools();
+    this.#drawOptions();
+    this.#drawView();
+    editor.addEventListener("tool", () => (this.#markTool(), this.#drawOptions()));
+    editor.addEventListener("setting", () => (this.#markSettings(), this.#remember()));
+    editor.addEventListener("view", (event) => this.#markZoom(/** @type {CustomEvent<{zoom: number}>} */ (event).detail.zoom));
+  }
+
+  /** @param {string} name @param {any} value */
+  #put(name, value) {
+    /** @type {any} */ (this.editor).set(name, value);
+  }
+
+  // --- tools -----------------------------------------------------------------------------------------------
+
+  #drawTools() {
+    const bar = byId("tools");
+    const buttons = TOOLS.map((tool) => {
+      if (!tool) return h("hr");
+      const [name, key] = tool;
+      return iconButton(say(`tool.${name}`), icon(name), {
+        id: `tool-${name}`, "data-testid": `tool-${name}`, "data-key": key, "aria-keyshortcuts": key, onclick: () => this.editor.setTool(name),
+      });
+    });
+    fill(bar, ...buttons);
+    bar.addEventListener("keydown", (event) => rove(event, bar, ".tool"));
+    this.#markTool();
+  }
+
+  #markTool() {
+    for (const button of byId("tools").querySelectorAll(".tool")) {
+      const mine = button.id === `tool-${this.editor.tool}`;
+      button.setAttribute("aria-pressed", String(mine));
+      button.setAttribute("tabindex", mine ? "0" : "-1");
+    }
+  }
+
+  // --- options ---------------------------------------------------------------------------------------------
+
+  #drawOptions() {
+    const { editor } = this;
+    const tool = String(editor.tool);
+    const names = OPTIONS[tool] ?? [];
+    const fields = names.map((name) => this.#option(name));
+    const mask = h(
+      "button",
+      { type: "button", class: "button small plain", id: "mask-menu", "data-testid": "mask-menu", "aria-haspopup": "dialog", onclick: () => this.#openMask(mask) },
+      icon("mask"), say("options.mask"),
+    );
+    fill(byId("options"), names.length < 2 && h("span", { class: "hint" }, say(`tool.hint.${tool}`)), ...fields, mask);
+  }
+
+  /** @param {string} name */
+  #option(name) {
+    const { editor } = this;
+    const settings = /** @type {Record<string, any>} */ (editor.settings);
+    const words = say(`option.${name}`);
+    if (name === "pressure" || name === "contiguous" || name === "subtract") {
+      const control = toggle(words, settings[name], (on) => this.#put(name, on), { "data-testid": `option-${name}`, "data-setting": name });
+      control.classList.add("field");
+      if (name !== "subtract") control.classList.add("optional");
+      return control;
+    }
+    /** @type {Record<string, {max: number, to: (value: number) => number, from: (position: number) => number, words: (value: number) => string}>} */
+    const scales = {
+      size: { max: 100, to: toSlider, from: fromSlider, words: (value) => `${Math.round(value)}` },
+      hardness: { max: 100, to: (value) => value * 100, from: (position) => position / 100, words: (value) => `${Math.round(value * 100)} %` },
+      tolerance: { max: 255, to: (value) => value, from: (position) => position, words: (value) => `${value}` },
+    };
+    const scale = scales[name];
+    const output = h("output", { "data-of": name }, scale.words(settings[name]));
+    const range = slider(
+      { min: 0, max: scale.max, step: name === "size" ? 0.5 : 1, value: String(scale.to(settings[name])), "aria-label": words, "data-testid": `option-${name}`, "data-setting": name },
+      (position) => this.#put(name, scale.from(position)),
+    );
+    const show = () => {
+      const value = /** @type {Record<string, any>} */ (editor.settings)[name];
+      output.textContent = scale.words(value);
+      range.setAttribute("aria-valuetext", scale.words(value));
+      if (Math.abs(Number(range.value) - scale.to(value)) > 0.5) range.value = String(scale.to(value));
+      paintSlider(range);
+    };
+    range.addEventListener("setting", show);
+    return h("label", { class: name === "hardness" ? "field optional" : "field" }, h("span", null, words), range, output);
+  }
+
+  #markSettings() {
+    const settings = /** @type {Record<string, any>} */ (this.editor.settings);
+    for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-setting]"))) {
+      if (input.type === "checkbox") input.checked = Boolean(settings[input.dataset.setting ?? ""]);
+      else input.dispatchEvent(new Event("setting"));
+    }
+  }
+
+  #remember() {
+    const settings = /** @type {Record<string, any>} */ (this.editor.settings);
+    try {
+      localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(KEPT.map((name) => [name, settings[name]]))));
+    } catch {
+      // forbidden or full: the settings last as long as the page
+    }
+  }
+
+  #recall() {
+    try {
+      const saved = JSON.parse(localStorage.getItem(STORE) ?? "{}");
+      for (const name of KEPT) if (saved[name] !== undefined && saved[name] !== null) this.#put(name, saved[name]);
+    } catch {
+      localStorage.removeItem(STORE);
+    }
+  }
+
+  // --- the mask --------------------------------------------------------------------------------------------
+
+  /** @param {HTMLElement} button */
+  #openMask(button) {
+    openBeside(button, (close) => this.#maskPanel(close));
+  }
+
+  /** @param {() => void} close */
+  #maskPanel(close) {
+    const { editor } = this;
+    const { empty } = editor.mask;
+    const settings = /** @type {Record<string, any>} */ (editor.settings);
+    const act = (/** @type {string} */ name, /** @type {string} */ picture, /** @type {() => any} */ run, disabled = empty) =>
+      h("button", { type: "button", disabled, "data-testid": `mask-${name}`, onclick: () => attempt(run) }, icon(picture), say(`mask.${name}`));
+    const amount = h("output", null, say("mask.amount", { px: this.#amount }));
+    const range = slider({ min: 1, max: 64, value: String(this.#amount), "aria-label": say("mask.amount.label"), "data-testid": "mask-amount" }, (value) => {
+      this.#amount = value;
+      amount.textContent = say("mask.amount", { px: value });
+    });
+    const swatches = Object.entries(COLOURS).map(([name, value]) =>
+      h(
+        "label",
+        { class: `swatch ${name}` },
+        h("input", { type: "radio", name: "colour", value, checked: settings.colour === value, "aria-label": say(`mask.colour.${name}`), onchange: () => editor.set("colour", value) }),
+      ),
+    );
+    const opacity = slider({ min: 10, max: 100, value: String(Math.round((settings.opacity ?? 0.5) * 100)), "aria-label": say("mask.opacity"), "data-testid": "mask-opacity" }, (value) =>
+      editor.set("opacity", value / 100),
+    );
+    return h(
+      "div",
+      { class: "pop", role: "dialog", "aria-label": say("mask.label"), "data-testid": "mask-panel" },
+      h(
+        "div",
+        { class: "acts" },
+        act("grow", "grow", () => editor.growMask(this.#amount)),
+        act("shrink", "shrink", () => editor.growMask(-this.#amount)),
+        act("feather", "feather", () => editor.featherMask(this.#amount)),
+        act("invert", "invert", () => editor.invertMask(), false),
+      ),
+      h("label", { class: "stack" }, h("span", { class: "row" }, h("span", { class: "muted" }, say("mask.amount.label")), amount), range),
+      h("hr"),
+      h(
+        "div",
+        { class: "acts" },
+        act("clear", "trash", () => editor.clearMask()),
+        act("export", "download", () => this.saveMask()),
+        act("import", "upload", () => (close(), byId("mask-input").click()), false),
+      ),
+      h("hr"),
+      h("div", { class: "row" }, h("span", { class: "muted" }, say("mask.colour")), h("span", { class: "swatches", role: "radiogroup", "aria-label": say("mask.colour") }, ...swatches)),
+      h("label", { class: "stack" }, h("span", { class: "muted" }, say("mask.opacity")), opacity),
+      h("hr"),
+      h(
+        "div",
+        { class: "stack" },
+        toggle(say("mask.crop"), Boolean(settings.showCrop), (on) => editor.set("showCrop", on), { "data-testid": "show-crop" }),
+        toggle(say("mask.ring"), Boolean(settings.showRing), (on) => editor.set("showRing", on), { "data-testid": "show-ring" }),
+      ),
+    );
+  }
+
+  /** Hand the mask out as a PNG file. */
+  async saveMask() {
+    const blob = await this.editor.exportMask();
+    const { name } = /** @type {import("./api.js").Picture} */ (this.editor.picture);
+    const stem = name.replace(/\.[^.]*$/, "");
+    const link = h("a", { href: URL.createObjectURL(blob), download: `${stem}-mask.png` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  // --- the view --------------------------------------------------------------------------------------------
+
+  #drawView() {
+    const { editor } = this;
+    const zoom = h("button", { type: "button", class: "zoom", id: "zoom", "data-testid": "zoom", "data-tip": say("view.actual"), "data-key": "z", onclick: () => editor.actualSize() }, "100 %");
+    fill(
+      byId("view"),
+      iconButton(say("view.out"), icon("minus"), { "data-key": "-", onclick: () => editor.zoomBy(1 / 1.25) }),
+      zoom,
+      iconButton(say("view.in"), icon("plus"), { "data-key": "+", onclick: () => editor.zoomBy(1.25) }),
+      iconButton(say("view.fit"), icon("fit"), { "data-testid": "fit", "data-key": "0", onclick: () => editor.fit() }),
+    );
+  }
+
+  /** @param {number} zoom  device px per image px */
+  #markZoom(zoom) {
+    const percent = 100 * zoom;
+    const words = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
+    const button = byId("zoom");
+    button.textContent = words;
+    button.setAttribute("aria-label", `${say("view.actual")}, ${words}`);
+  }
+
+  /** @param {number} factor */
+  resizeBrush(factor) {
+    const { size } = /** @type {{size: number}} */ (this.editor.settings);
+    const next = factor > 1 ? Math.max(size + 1, Math.round(size * factor)) : Math.min(size - 1, Math.round(size * factor));
+    this.editor.set("size", Math.max(1, Math.min(SIZE_MOST, next)));
+  }
+
+  /** @param {number} step */
+  hardenBrush(step) {
+    const { hardness } = /** @type {{hardness: number}} */ (this.editor.settings);
+    this.editor.set("hardness", Math.max(0, Math.min(1, +(hardness + step).toFixed(2))));
+  }
+}
+
+/** @param {() => any} run */
+async function attempt(run) {
+  try {
+    await run();
+  } catch (error) {
+    complain(error);
+  }
+}
