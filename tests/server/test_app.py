@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -213,6 +214,17 @@ def test_the_catalogue(server: Server) -> None:
     metrics = server.client.get("/metrics").text
     assert 'reknit_http_requests_total{method="GET",route="/api/v1/health",status="200"}' in metrics
     assert 'reknit_jobs{state="done"}' in metrics
+
+
+def test_installed_models_are_listed(server: Server) -> None:
+    folder = server.data / "data" / "models" / "sam"
+    folder.mkdir(parents=True)
+    for part in ("encoder", "decoder"):
+        (folder / f"small.{part}.onnx").write_bytes(b"")
+    [model] = server.client.get(server.url("models")).json()["models"]
+    shutil.rmtree(folder)
+    assert (model["name"], model["engine"], model["installed"]) == ("small", "select", True)
+    assert model["verdict"]["level"] == "fits"
 
 
 def test_the_page_is_served(server: Server) -> None:

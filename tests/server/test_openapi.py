@@ -31,6 +31,7 @@ PATHS = {
     "/api/v1/images/{id}/patch": {"get"},
     "/api/v1/images/{id}/thumbnail": {"get"},
     "/api/v1/images/{id}/tiles/{level}/{column}/{row}": {"get"},
+    "/api/v1/select": {"post"},
     "/api/v1/fill": {"post"},
     "/api/v1/extend": {"post"},
     "/api/v1/repair": {"post"},

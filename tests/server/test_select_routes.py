@@ -68,7 +68,7 @@ def test_the_square_is_selected(client: Client, image: str, how: dict) -> None:
 def test_a_point_needs_a_model(client: Client, image: str, rooms: SimpleNamespace) -> None:
     how = {"image": image, "method": "point", "point": [200, 150]}
     answer = client.post(SELECT, json=how)
-    assert (answer.status_code, answer.json()["code"]) == (503, "segment.no-model")
+    assert (answer.status_code, answer.json()["code"]) == (409, "segment.no-model")
     tiny_sam.write(rooms.segmenter.folder)
     told = client.post(SELECT, json=how).json()
     found = mask(client, told)

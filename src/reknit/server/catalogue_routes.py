@@ -39,9 +39,21 @@ def _engines() -> dict[str, Any]:
 
 
 @router.get("/api/v1/models", responses={200: {"model": ModelsOut}}, operation_id="models")
-def models() -> Response:
-    """List the models known here. The engines of this version need none."""
-    return Json({"models": []})
+def models(request: Request) -> Response:
+    """List the models found in the models folder: those that select by a click. No engine here needs any."""
+    found = rooms_of(request).segmenter.installed()
+    return Json({"models": [_selecting(name) for name in found]})
+
+
+def _selecting(name: str) -> dict[str, Any]:
+    verdict = {"level": "fits", "reason": "it runs on the processor"}
+    return {
+        "name": name,
+        "engine": "select",
+        "title": "Select by a click",
+        "installed": True,
+        "verdict": verdict,
+    }
 
 
 @router.get("/api/v1/health", responses={200: {"model": HealthOut}}, operation_id="health")

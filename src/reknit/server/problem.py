@@ -41,6 +41,8 @@ BY_CODE = {
     "jobs.key-reused": 409,
     "jobs.state": 409,
     "jobs.queue-full": 429,
+    "segment.no-model": 409,
+    "segment.onnxruntime": 409,
     "disk.full": 507,
 }
 BY_STATUS = {

@@ -212,10 +212,27 @@ class EnginesOut(BaseModel):
     request: list[OptionOut]
 
 
+class VerdictOut(BaseModel):
+    """Whether a model fits this machine."""
+
+    level: Literal["fits", "offload", "wont-fit", "unknown"]
+    reason: str
+
+
+class ModelOut(BaseModel):
+    """A model."""
+
+    name: str
+    engine: str = Field(description="What uses it: an engine's name, or `select`.")
+    title: str
+    installed: bool
+    verdict: VerdictOut
+
+
 class ModelsOut(BaseModel):
     """The models known here."""
 
-    models: list[dict[str, Any]]
+    models: list[ModelOut]
 
 
 class WorkerOut(BaseModel):

@@ -79,7 +79,7 @@ class SelectionOut(BaseModel):
         200: {"model": SelectionOut},
         400: {"description": "The body cannot be used, or nothing was found."},
         404: {"description": "There is no such picture."},
-        503: {"description": "No model is installed."},
+        409: {"description": "No model is installed."},
     },
 )
 def select(body: SelectBody, request: Request) -> Response:
