@@ -790,3 +790,17 @@ def test_a_tile_that_fails_is_asked_for_again(canvas: Canvas) -> None:
     canvas.frames(3)
     canvas.js("(api.tile = tile)")
     canvas.wait("editor.settled")
+
+
+def test_a_selection_under_way_is_shown_and_can_be_left(canvas: Canvas) -> None:
+    canvas.open(300, 200)
+    canvas.js("(api.delay = 300, api.answer = () => ({ box: [40, 30, 90, 70], fill: () => true }))")
+    canvas.js("editor.setTool('smart')")
+    canvas.drag((30, 20), (100, 80))
+    canvas.page.mouse.move(5, 5)
+    canvas.frames()
+    assert canvas.js("marked()")
+    canvas.js("editor.open(api.make('second', 300, 200))")
+    canvas.page.wait_for_timeout(400)
+    assert not canvas.js("marked()")
+    assert canvas.js("[editor.mask.empty, editor.canUndo]") == [True, False]

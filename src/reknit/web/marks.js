@@ -119,6 +119,16 @@ export function divider(context, view, x, y0, y1) {
   context.lineCap = "butt";
 }
 
+/** A turning arc: something is being worked out here. @param {Context} context @param {Viewport} view @param {Point} at image @param {number} turn */
+export function spinner(context, view, at, turn) {
+  const start = turn * 2 * Math.PI;
+  context.beginPath();
+  context.arc(at.x * view.scale + view.x, at.y * view.scale + view.y, 16 * view.ratio, start, start + 1.5 * Math.PI);
+  context.lineCap = "round";
+  outline(context, view.ratio, { width: 2.5 });
+  context.lineCap = "butt";
+}
+
 /** A label of numbers on a dark pill. @param {Context} context @param {Viewport} view @param {string} text @param {number} x device @param {number} y device */
 export function label(context, view, text, x, y) {
   const ratio = view.ratio;

@@ -1,10 +1,13 @@
 // @ts-check
 /** Lets the server select, one request at a time, and takes the outcome into the mask. */
 
+import { frame, outline, spinner } from "./marks.js";
 import { decodeGrey } from "./png.js";
 
 /** @typedef {import("./studio.js").Studio} Studio */
 /** @typedef {import("./studio.js").Mode} Mode */
+
+const TURN_MS = 900;
 
 export class Selecting {
   /** @type {AbortController | null} */
@@ -15,6 +18,9 @@ export class Selecting {
     this.studio = studio;
     this.changed = changed;
   }
+
+  /** What is being looked for. @type {{box?: import("./mask.js").Box, at: {x: number, y: number}} | null} */
+  sought = null;
 
   get active() {
     return this.#stop !== null;
@@ -36,6 +42,9 @@ export class Selecting {
     this.cancel();
     const stop = new AbortController();
     this.#stop = stop;
+    const { box, point, foreground } = body;
+    const [x, y] = box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : (point ?? foreground[foreground.length >> 1]);
+    this.sought = { box, at: { x, y } };
     this.changed();
     try {
       const found = await studio.api.select({ image: picture.id, ...body }, { signal: stop.signal });
@@ -50,9 +59,23 @@ export class Selecting {
       if (!stop.signal.aborted) studio.fail(error);
       return false;
     } finally {
-      if (this.#stop === stop) this.#stop = null;
+      if (this.#stop === stop) this.#stop = this.sought = null;
       this.changed();
     }
+  }
+
+  /** Show what is being looked for. @param {CanvasRenderingContext2D} context */
+  draw(context) {
+    if (!this.sought) return;
+    const { view, stage } = this.studio;
+    const { box, at } = this.sought;
+    if (box) {
+      frame(context, view, box);
+      outline(context, view.ratio, { dashed: true });
+    }
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    spinner(context, view, at, still ? 0 : performance.now() / TURN_MS);
+    if (!still) requestAnimationFrame(() => stage.repaintMarks());
   }
 
   /** @param {string} id @param {AbortSignal} signal @returns {Promise<Blob>} */

@@ -110,7 +110,7 @@ export class Studio {
     this.extension = new Extend(this);
     this.extension.moved = (final) => this.#extensionMoved(final);
     this.splitter = new Splitter(this);
-    this.selecting = new Selecting(this, () => this.#cursor());
+    this.selecting = new Selecting(this, () => (this.#cursor(), this.stage.repaintMarks()));
     this.input = new Input(
       element,
       {
@@ -432,6 +432,7 @@ export class Studio {
         outline(context, view.ratio, { dashed: true, colour: "#ffd24a" });
       }
     }
+    this.selecting.draw(context);
     this.extension.draw(context);
     this.splitter.draw(context);
     const shows = this.drawsCursor && !this.stage.comparing && !this.element.classList.contains("panning") && !this.element.classList.contains("grabbing");

@@ -127,4 +127,12 @@ async function plain(width, height, colour) {
   return createImageBitmap(canvas);
 }
 
-Object.assign(window, { api, editor, events, base64, plain, encodeGrey, Editor, FakeApi });
+/** Whether anything is drawn over the picture and its mask. */
+function marked() {
+  const { width, height } = document.querySelector(".canvas-marks");
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(document.querySelector(".canvas-marks"), 0, 0);
+  return context.getImageData(0, 0, width, height).data.some((value) => value > 0);
+}
+
+Object.assign(window, { marked, api, editor, events, base64, plain, encodeGrey, Editor, FakeApi });
