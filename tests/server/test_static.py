@@ -109,7 +109,7 @@ SCRIPT = """// @ts-check
  * what it is. */
 const a = "/* no */ // comment"; // stays
   // goes
-/** @type {number} */ (a).b = 1;
+  /** @type {number} */ (a).b = 1;
 /* goes */
 const c = 2;
 """
@@ -118,13 +118,13 @@ SENT = """
 
 const a = "/* no */ // comment"; // stays
 
-/** @type {number} */ (a).b = 1;
+(a).b = 1;
 
 const c = 2;
 """
 
 
-def test_scripts_travel_without_comments_that_have_their_lines_for_themselves(tmp_path: Path) -> None:
+def test_scripts_travel_without_comments_and_indentation(tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text(SCRIPT)
     (tmp_path / "a.css").write_text("/* stays */\na {}\n")
     folder = static.Folder(tmp_path)

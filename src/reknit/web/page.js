@@ -273,6 +273,7 @@ class Page {
     const badge = byId("queue-count");
     badge.textContent = String(count);
     badge.hidden = count === 0;
+    byId("queue").setAttribute("aria-label", count ? `${say("bar.queue")}, ${count}` : say("bar.queue"));
   }
 
   turnTheme() {
