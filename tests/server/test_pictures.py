@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def files(rng: np.random.Generator) -> dict[str, bytes]:
         "webp": as_file(colour, "WEBP", quality=80),
         "tiff": as_file(colour, "TIFF", compression="tiff_lzw"),
         "gif": as_file(smooth(rng, 90, 70, 1), "GIF"),
+        "avif": codec.encode(Photo(pixels=colour), container="avif").data,
     }
 
 
@@ -387,6 +389,21 @@ def test_a_long_history_needs_no_deep_stack(pictures: Pictures) -> None:
         at = pictures.derive(at, photo, box).id
     assert same(again(pictures).photo(at), photo)
     assert len(pictures.needs(at)) == 241
+
+
+def test_a_picture_asked_for_many_times_at_once_is_decoded_once(
+    pictures: Pictures, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pictures.add(files(rng)["jpeg"])
+    box = Box(x0=0, y0=0, x1=9, y1=9)
+    edit = pictures.derive(first.id, painted(pictures.photo(first.id), box, rng), box)
+    opened, seen = again(pictures), []
+    decode = codec.decode
+    monkeypatch.setattr(codec, "decode", lambda *a, **k: seen.append(1) or decode(*a, **k))
+    with ThreadPoolExecutor(8) as pool:
+        photos = list(pool.map(lambda _: opened.photo(edit.id), range(24)))
+    assert len(seen) == 2  # the upload and the patch
+    assert all(photo is photos[0] for photo in photos)
 
 
 def test_memory_is_bounded(tmp_path: Path, rng: np.random.Generator) -> None:
