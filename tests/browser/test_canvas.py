@@ -804,3 +804,19 @@ def test_a_selection_under_way_is_shown_and_can_be_left(canvas: Canvas) -> None:
     canvas.page.wait_for_timeout(400)
     assert not canvas.js("marked()")
     assert canvas.js("[editor.mask.empty, editor.canUndo]") == [True, False]
+
+
+def test_growing_by_less_than_a_pixel_keeps_what_was_full(canvas: Canvas) -> None:
+    filled = draw_something(canvas)
+    canvas.js("editor.growMask(0.5)")
+    assert (canvas.mask()[filled] == 255).all()
+
+
+@pytest.mark.parametrize(("wish", "count"), [("reduce", 0), ("no-preference", 1)])
+def test_nothing_moves_for_those_who_wish_so(chromium: Browser, address: str, wish: str, count: int) -> None:
+    for canvas in _page(chromium, address, reduced_motion=wish):
+        canvas.open(300, 200)
+        canvas.js("editor.busy(true)")
+        assert canvas.js("document.getAnimations().length") == count
+        canvas.js("editor.busy(false)")
+        assert canvas.js("document.getAnimations().length") == 0

@@ -30,6 +30,7 @@ export async function grown(mask, px) {
     for (let i = 0; i < out.length; i++) {
       const d = Math.sqrt(near[i]);
       if (inside) out[i] = d > distance ? 128 + 127 * Math.min(1, d - distance) : 127 * Math.max(0, 1 - (distance - d));
+      else if (d === 0) out[i] = 255;
       else out[i] = d <= distance ? 128 + 127 * Math.min(1, distance - d) : 127 * Math.max(0, 1 - (d - distance));
     }
     return out;

@@ -28,6 +28,8 @@ export class Selecting {
 
   cancel() {
     this.#stop?.abort();
+    this.#stop = this.sought = null;
+    this.changed();
   }
 
   /**

@@ -91,6 +91,7 @@ export class Studio {
     if (element.tabIndex < 0 && !element.hasAttribute("tabindex")) element.tabIndex = 0;
     if (!element.hasAttribute("role")) element.setAttribute("role", "application");
     element.style.userSelect = "none";
+    element.style.setProperty("-webkit-touch-callout", "none");
     this.view = new Viewport();
     this.stage = new Stage(element, this.view, api);
     /** @type {Record<string, any>} */
@@ -117,7 +118,7 @@ export class Studio {
         view: this.view,
         take: (spot) => this.#take(spot),
         hover: (spot) => this.hover(spot),
-        key: (key) => (this.ready ? (this.tool.key?.(key) ?? false) : false),
+        key: (key) => this.#key(key),
         twice: (spot) => this.ready && this.tool.twice?.(spot),
       },
       signal,
@@ -153,7 +154,7 @@ export class Studio {
   /** @param {Document} document */
   take(document) {
     this.settle();
-    this.tool.leave?.();
+    for (const tool of Object.values(this.tools)) tool.leave?.();
     this.#document = document;
     document.mask.changed = (box) => {
       // Painting brings the mask back into sight.
@@ -326,6 +327,15 @@ export class Studio {
     this.spot = spot;
     this.#cursor();
     this.stage.repaintMarks();
+  }
+
+  /** Whether the canvas itself uses a key. @param {string} key */
+  #key(key) {
+    if (key === "Escape" && this.selecting.active) {
+      this.selecting.cancel();
+      return true;
+    }
+    return this.ready ? (this.tool.key?.(key) ?? false) : false;
   }
 
   /** Who takes a drag that begins here. @param {Spot} spot @returns {import("./input.js").Handler | "pan" | null} */

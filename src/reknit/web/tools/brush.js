@@ -70,6 +70,10 @@ export class Brush {
     this.last = null;
   }
 
+  leave() {
+    this.last = null;
+  }
+
   /** @param {CanvasRenderingContext2D} context @param {Spot | null} spot */
   draw(context, spot) {
     if (!spot || (spot.type === "touch" && !this.pressed)) return;
