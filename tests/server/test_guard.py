@@ -193,7 +193,7 @@ def test_a_body_that_drips_is_given_up() -> None:
 
 
 def test_too_many_header_fields_and_doubled_ones_are_refused() -> None:
-    many = {f"X-{i}": "1" for i in range(10_000)}
+    many = {f"X-{i}": "1" for i in range(1000)}
     assert refused(client().get("/", headers=many), 431, "guard.headers")
     twice = client().get("/", headers=[("Host", "127.0.0.1"), ("Host", "evil.example")])  # type: ignore[arg-type]
     assert refused(twice, 431, "guard.headers")

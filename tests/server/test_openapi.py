@@ -17,7 +17,7 @@ from schemathesis import GenerationMode, checks
 
 from tests.server.live import Server
 
-EXAMPLES = int(os.environ.get("REKNIT_FUZZ", "6"))
+EXAMPLES = int(os.environ.get("REKNIT_FUZZ", "4"))
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,

@@ -131,3 +131,10 @@ def test_scripts_travel_without_comments_and_indentation(tmp_path: Path) -> None
     assert gzip.decompress(folder.get("a.js").packed or b"").decode() == SENT
     assert folder.get("a.js").data.decode() == SCRIPT
     assert b"stays" in gzip.decompress(folder.get("a.css").packed or b"")
+
+
+def test_the_page_holds_no_text_that_spans_lines() -> None:
+    web = Path(static.__file__).parents[1] / "web"
+    for path in web.rglob("*.js"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert line.count("`") % 2 == 0, f"{path.name}:{number}: what is sent of it would differ"

@@ -20,7 +20,16 @@ from reknit.jobs.job import Job
 from reknit.server import streams, tasks
 from reknit.server.problem import Json
 from reknit.server.rooms import Rooms, rooms_of
-from reknit.server.schemas import ExtendBody, FillBody, JobOut, JobsOut, JobsQuery, RepairBody, Work
+from reknit.server.schemas import (
+    EXAMPLE_JOB,
+    ExtendBody,
+    FillBody,
+    JobOut,
+    JobsOut,
+    JobsQuery,
+    RepairBody,
+    Work,
+)
 
 MAX_WAIT_S = 60
 FINAL = streams.FINAL
@@ -42,9 +51,7 @@ Prefer = Annotated[
         examples=["wait=30"],
     ),
 ]
-JobId = Annotated[
-    str, Path(max_length=100, description="A job's id.", examples=["01JD3Z1F4T0000000000000000"])
-]
+JobId = Annotated[str, Path(max_length=100, description="A job's id.", examples=[EXAMPLE_JOB])]
 
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {

@@ -29,6 +29,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 Kind = Literal["fill", "extend", "repair"]
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+EXAMPLE_JOB = "0660d39dfd09173ac5fcc6"
 EXAMPLE_MASK = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
 
 
@@ -162,6 +163,18 @@ class ErrorOut(BaseModel):
 class JobOut(BaseModel):
     """A job."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": EXAMPLE_JOB, "kind": "fill", "state": "running", "priority": 0, "position": None,
+                "created": 1795311865.2, "started": 1795311865.3, "finished": None, "attempts": 1,
+                "stage": "fill", "fraction": 0.4, "worker": "cpu", "cancel_requested": False,
+                "payload": {"image": EXAMPLE_ID, "mask": EXAMPLE_MASK, "engine": "auto", "seed": 7},
+                "result": None, "error": None,
+            }
+        }
+    )  # fmt: skip
+
     id: str
     kind: str
     state: State
@@ -173,6 +186,8 @@ class JobOut(BaseModel):
     attempts: int
     stage: str
     fraction: float = Field(description="How much is done, 0 to 1.")
+    worker: str = Field(description="The device that runs it, or ran it last.")
+    cancel_requested: bool
     payload: dict[str, Any]
     result: dict[str, Any] | None
     error: ErrorOut | None
