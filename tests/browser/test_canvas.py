@@ -90,19 +90,35 @@ class Canvas:
         return shot.resize((1, 1)).getpixel((0, 0))  # pyright: ignore[reportReturnType]
 
 
+SIZE = {"width": 900, "height": 700}
+
+
+@pytest.fixture(scope="module")
+def tab(chromium: Browser) -> Iterator[Canvas]:
+    context = chromium.new_context(viewport=SIZE)
+    yield Canvas(context.new_page())
+    context.close()
+
+
 @pytest.fixture
-def canvas(chromium: Browser, address: str) -> Iterator[Canvas]:
-    yield from _page(chromium, address)
+def canvas(tab: Canvas, address: str) -> Iterator[Canvas]:
+    tab.page.set_viewport_size(SIZE)
+    yield from _fresh(tab, address)
 
 
 def _page(chromium: Browser, address: str, **how: Any) -> Iterator[Canvas]:
-    context = chromium.new_context(**{"viewport": {"width": 900, "height": 700}, **how})
-    canvas = Canvas(context.new_page())
+    """Yield the page in a context of its own."""
+    context = chromium.new_context(**{"viewport": SIZE, **how})
+    yield from _fresh(Canvas(context.new_page()), address)
+    context.close()
+
+
+def _fresh(canvas: Canvas, address: str) -> Iterator[Canvas]:
     canvas.page.goto(address)
     canvas.wait("window.editor")
     yield canvas
-    context.close()
-    assert canvas.faults == []
+    faults, canvas.faults[:] = list(canvas.faults), []
+    assert faults == []
 
 
 def strip(size: tuple[int, int], a: tuple[float, float], b: tuple[float, float], r: float) -> np.ndarray:
