@@ -836,3 +836,21 @@ def test_nothing_moves_for_those_who_wish_so(chromium: Browser, address: str, wi
         assert canvas.js("document.getAnimations().length") == count
         canvas.js("editor.busy(false)")
         assert canvas.js("document.getAnimations().length") == 0
+
+
+@pytest.mark.parametrize("hardness", [1.0, 0.25])
+def test_a_winding_stroke_has_no_gaps_and_no_seams(canvas: Canvas, hardness: float) -> None:
+    canvas.open(600, 400)
+    canvas.js("[editor.set('size', 60), editor.set('hardness', it)]", hardness)
+    turns = np.linspace(0, 9, 50)
+    points = [(300 + (60 + 16 * t) * np.cos(t), 200 + (40 + 12 * t) * np.sin(t)) for t in turns]
+    canvas.drag(*points, steps=1)
+    pieces = zip(points, points[1:], strict=False)
+    away = np.minimum.reduce([strip((600, 400), a, b, 0) for a, b in pieces])
+    inner = min(30 * hardness, 29.5)
+    expected = np.clip((30.5 - away) / (30.5 - inner), 0, 1) * 255
+    off = np.abs(canvas.mask() - expected)
+    # Half a pixel in place: the mouse goes in whole px, and runs that are nearly straight are joined.
+    assert off.max() <= 255 * min(1, 1.2 / (30.5 - inner))
+    assert (off[(away < inner - 0.8) | (away > 31.3)] == 0).all()
+    assert off.mean() < (4 if hardness == 1 else 2.5)

@@ -43,11 +43,14 @@ export class Segment {
     /** Within this distance everything is 255 (of the smaller end). */
     this.inner = Math.min(this.hardness * least, least - 0.5);
     this.core = this.inner - 1e-3;
+    // A later segment begins with a straight edge through a.
+    const across = this.first ? reach : Math.abs(this.uy) * reach + 1;
+    const down = this.first ? reach : Math.abs(this.ux) * reach + 1;
     this.bounds = /** @type {Box} */ ([
-      Math.min(a.x, b.x) - reach,
-      Math.min(a.y, b.y) - reach,
-      Math.max(a.x, b.x) + reach,
-      Math.max(a.y, b.y) + reach,
+      Math.min(a.x - across, b.x - reach),
+      Math.min(a.y - down, b.y - reach),
+      Math.max(a.x + across, b.x + reach),
+      Math.max(a.y + down, b.y + reach),
     ]);
   }
 
