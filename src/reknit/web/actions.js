@@ -76,7 +76,7 @@ export class Actions extends EventTarget {
         "button",
         {
           type: "button", class: "verb", role: "tab", id: `verb-${verb}`, "data-testid": `action-${verb}`, "aria-controls": "sheet",
-          "data-key": String(i + 1), "data-tip": say(`verb.${verb}.text`), onclick: () => this.#press(verb),
+          "aria-keyshortcuts": String(i + 1), onclick: () => this.#press(verb),
         },
         icon(verb),
         h("span", null, say(`verb.${verb}`)),

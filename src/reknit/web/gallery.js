@@ -80,12 +80,13 @@ class Gallery {
           { words: say("gallery.delete"), icon: "trash", run: () => this.#delete(job, item) },
         ]),
     });
-    const note = images.length > 1 ? say("gallery.count", { n: images.length }) : when;
+    const many = images.length > 1 && h("span", { class: "many", "aria-hidden": "true" }, images.length);
+    const name = many ? `${words}, ${say("gallery.count", { n: images.length })}` : words;
     const item = h(
       "div",
       { class: "item", "data-job": job.id, "data-testid": "gallery-item" },
-      h("button", { type: "button", class: "shot", "aria-label": `${say("gallery.open")}: ${words}`, onclick: open }, h("img", { src: this.api.thumbnailUrl(image.id, 384), alt: "", loading: "lazy" })),
-      h("div", { class: "under" }, h("div", null, h("strong", null, verb), h("span", null, note)), menu),
+      h("button", { type: "button", class: "shot", "aria-label": `${say("gallery.open")}: ${name}`, onclick: open }, h("img", { src: this.api.thumbnailUrl(image.id, 384), alt: "", loading: "lazy" }), many),
+      h("div", { class: "under" }, h("div", null, h("strong", null, verb), h("span", null, when)), menu),
     );
     return item;
   }

@@ -102,6 +102,7 @@ class Page {
     try {
       const picture = await this.api.upload(blob, name, { signal: opening.signal, progress: (fraction) => byId("banner").hidden || tell(fraction) });
       this.openPicture({ ...picture, name: picture.name || name });
+      if (picture.notes.length > 0) toast(picture.notes.join(" "));
       return true;
     } catch (error) {
       complain(error);
@@ -341,7 +342,7 @@ class Page {
       { part: "view", keys: [], shown: "Space", words: say("key.pan"), run: null },
       { part: "view", keys: [], shown: "Wheel", words: say("key.zoom"), run: null },
       { part: "view", keys: ["+", "=", "-"], shown: "+ | -", words: say("view.in"), run: (key) => editor.zoomBy(key === "-" ? 1 / 1.25 : 1.25) },
-      { part: "view", keys: ["0", "Ctrl 0"], words: say("key.fit"), run: () => editor.fit() },
+      { part: "view", keys: ["0"], words: say("key.fit"), run: () => editor.fit() },
       { part: "view", keys: ["z"], words: say("key.actual"), run: () => editor.actualSize() },
       { part: "view", keys: ["\\"], words: say("key.compare"), run: () => compare.hold(true), released: () => compare.hold(false) },
       { part: "view", keys: ["c"], words: say("key.split"), run: () => compare.toggleSplit() },

@@ -4,7 +4,7 @@
  * through the editor's interface; what it holds is remembered between visits.
  */
 
-import { byId, fill, h, iconButton, paintSlider, slider, toggle } from "./dom.js";
+import { byId, choices, fill, h, iconButton, paintSlider, slider, toggle } from "./dom.js";
 import { icon } from "./icons.js";
 import { openBeside, rove } from "./menu.js";
 import { complain } from "./notices.js";
@@ -20,11 +20,11 @@ export const TOOLS = [
 /** @type {Record<string, string[]>} */
 const OPTIONS = {
   brush: ["size", "hardness", "pressure"], eraser: ["size", "hardness", "pressure"], line: ["size", "hardness"],
-  wand: ["tolerance", "contiguous", "subtract"], rectangle: ["subtract"], lasso: ["subtract"], polygon: ["subtract"], smart: ["subtract"],
+  wand: ["tolerance", "contiguous", "subtract"], rectangle: ["subtract"], lasso: ["subtract"], polygon: ["subtract"], smart: ["smart", "subtract"],
 };
-const COLOURS = { red: "#ff3b52", orange: "#ff9a1f", green: "#19c37d", blue: "#2f8cff", white: "#ffffff" };
+const COLOURS = { pink: "#ff3d81", orange: "#ff9a1f", green: "#19c37d", blue: "#2f8cff", white: "#ffffff" };
 const SIZE_MOST = 1000;
-const KEPT = ["size", "hardness", "pressure", "tolerance", "contiguous", "colour", "opacity"];
+const KEPT = ["size", "hardness", "pressure", "tolerance", "contiguous", "smart", "colour", "opacity"];
 const STORE = "reknit-tools";
 
 /** Where a brush size lies on its slider, 0 to 100: small sizes get as much room as large ones. @param {number} size */
@@ -88,7 +88,7 @@ export class Toolbar {
       { type: "button", class: "button small plain", id: "mask-menu", "data-testid": "mask-menu", "aria-haspopup": "dialog", onclick: () => this.#openMask(mask) },
       icon("mask"), say("options.mask"),
     );
-    fill(byId("options"), names.length < 2 && h("span", { class: "hint" }, say(`tool.hint.${tool}`)), ...fields, mask);
+    fill(byId("options"), (names.length < 2 || tool === "smart") && h("span", { class: "hint" }, say(`tool.hint.${tool}`)), ...fields, mask);
   }
 
   /** @param {string} name */
@@ -101,6 +101,10 @@ export class Toolbar {
       control.classList.add("field");
       if (name !== "subtract") control.classList.add("optional");
       return control;
+    }
+    if (name === "smart") {
+      const ways = ["box", "scribble"].map((value) => ({ value, words: say(`smart.${value}`) }));
+      return choices(words, ways, settings.smart, (way) => this.#put("smart", way), { testid: "option-smart" });
     }
     /** @type {Record<string, {max: number, to: (value: number) => number, from: (position: number) => number, words: (value: number) => string}>} */
     const scales = {

@@ -44,6 +44,7 @@ export class Results extends EventTarget {
   take(done) {
     this.#done = done;
     this.#chosen = 0;
+    this.editor.set("plan", done.job.result?.plan ?? null);
     if (this.#images.length === 0) return;
     this.#apply(0);
     const { started, finished } = done.job;
@@ -89,16 +90,18 @@ export class Results extends EventTarget {
     const { job } = done;
     const images = this.#images;
     const time = duration((job.finished ?? 0) - (job.started ?? 0));
+    const plan = job.result?.plan;
     const proof = job.result?.report?.outside_equal === true;
     const facts = h(
       "div",
       { class: "facts" },
       h("strong", null, images.length > 1 ? say("result.choose") : say("result.done", { time })),
+      plan && h("span", { class: "muted", "data-tip": (plan.reasons ?? []).join("; ") }, say("result.with", { engine: plan.engine })),
       proof && h("span", { class: "proof", "data-tip": say("result.proof.tip") }, icon("shield"), say("result.proof")),
     );
     const picks = images.length > 1 && this.#picks(images, THUMB_PX, 1);
     const side = images.length > 1 && iconButton(say("result.side"), icon("side"), { "data-testid": "side-by-side", onclick: () => this.sideBySide() });
-    const again = h("button", { type: "button", class: "button small", "data-testid": "again", onclick: () => this.#again() }, icon("again"), say("result.again"));
+    const again = h("button", { type: "button", class: "button small", "data-testid": "again", "aria-label": say("result.again"), onclick: () => this.#again() }, icon("again"), h("span", null, say("result.again")));
     const close = iconButton(say("result.close"), icon("close"), { onclick: () => this.hide() });
     const results = byId("results");
     fill(results, facts, picks, h("div", { class: "acts" }, side, again, close));
