@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -845,8 +846,7 @@ def test_a_winding_stroke_has_no_gaps_and_no_seams(canvas: Canvas, hardness: flo
     turns = np.linspace(0, 9, 50)
     points = [(300 + (60 + 16 * t) * np.cos(t), 200 + (40 + 12 * t) * np.sin(t)) for t in turns]
     canvas.drag(*points, steps=1)
-    pieces = zip(points, points[1:], strict=False)
-    away = np.minimum.reduce([strip((600, 400), a, b, 0) for a, b in pieces])
+    away = np.minimum.reduce([strip((600, 400), a, b, 0) for a, b in pairwise(points)])
     inner = min(30 * hardness, 29.5)
     expected = np.clip((30.5 - away) / (30.5 - inner), 0, 1) * 255
     off = np.abs(canvas.mask() - expected)

@@ -17,7 +17,7 @@
  */
 /** @typedef {{picture: Picture, level: number, column: number, row: number}} Wanted */
 
-const BUDGET_BYTES = 192 * 2 ** 20;
+const BUDGET_BYTES = 160 * 2 ** 20;
 const AT_ONCE = 6;
 /** So many failures in a row are told; it goes on trying, as long as the tile is wanted. */
 const TELL = 4;
@@ -144,10 +144,10 @@ export class Tiles {
     this.#pump();
   }
 
-  /** Let the bitmaps go that were not used for longest. */
+  /** Let the bitmaps go that were not used for longest; those in sight stay, whatever they take. */
   #forget() {
     if (this.bytes <= BUDGET_BYTES) return;
-    const held = [...this.entries].filter(([, entry]) => entry.bitmap).sort((a, b) => a[1].used - b[1].used);
+    const held = [...this.entries].filter(([key, entry]) => entry.bitmap && !this.wanted.has(key)).sort((a, b) => a[1].used - b[1].used);
     for (const [key, entry] of held) {
       if (this.bytes <= BUDGET_BYTES * 0.75) break;
       const bitmap = /** @type {ImageBitmap} */ (entry.bitmap);
