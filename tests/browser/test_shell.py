@@ -522,6 +522,48 @@ def test_a_phone_has_everything_below_the_thumb(chromium: Browser, server: FakeS
     context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_axe_finds_no_fault_in_any_state(chromium: Browser, server: FakeServer, scheme: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    how: dict[str, Any] = {"viewport": LAPTOP} if scheme == "light" else PHONE
+    context = chromium.new_context(**how, color_scheme=scheme, reduced_motion="reduce")
+    shell = Shell(context.new_page(), server)
+    faults: dict[str, list[Any]] = {}
+
+    def look(state: str) -> None:
+        found = axe.run(shell.page).response["violations"]
+        faults[state] = [(fault["id"], fault["impact"], fault["nodes"][0]["target"]) for fault in found]
+
+    shell.load()
+    look("empty")
+    shell.open()
+    shell.paint()
+    shell.click("mask-menu")
+    look("mask")
+    shell.keys("Escape")
+    if scheme == "dark":
+        shell.click("action-remove")
+    shell.get("count").get_by_text("2", exact=True).click()
+    shell.get("engine").locator("summary").click()
+    look("settings")
+    server.world.delay_s = 1.5
+    shell.click("run")
+    shell.get("progress").get_by_text("left").wait_for()
+    look("running")
+    shell.get("variations").wait_for()
+    look("result")
+    for key in "234":
+        shell.keys(key)
+        look(f"verb {key}")
+    for key in ("a", "q", "Shift+?"):
+        shell.keys(key)
+        shell.page.wait_for_timeout(150)
+        look(key)
+        shell.keys("Escape")
+    context.close()
+    assert {state: found for state, found in faults.items() if found} == {}
+
+
 def test_buttons_have_names_and_the_first_visit_is_light(shell: Shell) -> None:
     shell.open()
     nameless = shell.page.evaluate(
