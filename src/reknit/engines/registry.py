@@ -7,6 +7,7 @@ a listing, because reading them costs more than a small fill.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -15,6 +16,7 @@ from reknit.core.errors import EngineFailed, NotFound, Unavailable, nearest_name
 from reknit.engines.base import Engine
 
 GROUP = "reknit.engines"
+_LOG = logging.getLogger(__name__)
 BUILT_IN = {
     "exemplar": "reknit.engines.exemplar:EXEMPLAR",
     "telea": "reknit.engines.pde:TELEA",
@@ -47,11 +49,17 @@ def get(name: str) -> Engine:
 
 
 def every() -> dict[str, Engine]:
-    """Return all engines by name, built-in ones first. A plug-in that cannot be imported is left out."""
+    """Return all engines by name, built-in ones first.
+
+    A plug-in that cannot be loaded is left out, and the log says why.
+    """
     engines = {name: _load(target) for name, target in BUILT_IN.items()}
     for name, point in _plugins().items():
         if name not in engines:
-            engines[name] = point.load()
+            try:
+                engines[name] = point.load()
+            except Exception as error:
+                _LOG.warning("the engine %s of %s cannot be loaded: %s", name, point.value, error)
     return engines
 
 
