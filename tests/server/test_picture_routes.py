@@ -118,6 +118,11 @@ def test_the_upload_is_downloaded_as_it_was(client: Client, uploaded: dict, phot
     assert "immutable" in answer.headers["cache-control"]
 
 
+def test_a_download_has_the_name_that_is_asked_for(client: Client, uploaded: dict) -> None:
+    answer = client.get(f"{IMAGES}/{uploaded['id']}/file?format=png&name=../b/strand.jpg")
+    assert 'filename="strand.png"' in answer.headers["content-disposition"]
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "part"),
     [

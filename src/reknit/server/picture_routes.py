@@ -158,6 +158,9 @@ def download(
     quality: Annotated[
         int | None, Query(ge=1, le=100, description="Of lossy formats; default: as the upload.")
     ] = None,
+    name: Annotated[
+        str, Query(max_length=1000, description="What the file was called; default: as the upload.")
+    ] = "",
 ) -> Response:
     """Download a picture. An edited JPEG is encoded once, from the upload: unchanged blocks are its own."""
     pictures = rooms_of(request).pictures
@@ -166,12 +169,12 @@ def download(
     if transfer.unchanged(request, etag := f"{picture[:40]}.{kind}.{quality or 0}"):
         return transfer.answer(request, etag, lambda: (b"", ""))
     encoded = pictures.encoded(picture, container, quality)
-    name = pictures.filename(picture, encoded.container)
+    offered = pictures.filename(picture, encoded.container, name)
     return transfer.answer(
         request,
         etag,
         lambda: (encoded.data, MEDIA_TYPES[encoded.container]),
-        {"Content-Disposition": content_disposition(name)},
+        {"Content-Disposition": content_disposition(offered)},
     )
 
 

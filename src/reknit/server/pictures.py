@@ -297,10 +297,14 @@ class Pictures:
                 self._encoded.put(name, encoded, len(encoded.data))
         return encoded
 
-    def filename(self, picture: str, container: str | None = None) -> str:
-        """Return a name for a download: the upload's own, with the suffix of what is in it."""
+    def filename(self, picture: str, container: str | None = None, name: str = "") -> str:
+        """Return a name for a download: ``name`` or the upload's own, with the suffix of what is in it."""
         told = self.info(picture)
-        return name_for(told.facts.name, container or told.facts.container, edited=told.parent is not None)
+        return name_for(
+            clean_name(name) or told.facts.name,
+            container or told.facts.container,
+            edited=told.parent is not None,
+        )
 
     def mask(
         self,

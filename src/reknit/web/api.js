@@ -241,9 +241,9 @@ export class Api {
     return this.#url(`images/${id}/thumbnail`, { size });
   }
 
-  /** @param {string} id @param {{format?: string, quality?: number}} [how] */
-  fileUrl(id, { format, quality } = {}) {
-    return this.#url(`images/${id}/file`, { format, quality });
+  /** @param {string} id @param {{format?: string, quality?: number, name?: string}} [how]  name: what the file was called */
+  fileUrl(id, { format, quality, name } = {}) {
+    return this.#url(`images/${id}/file`, { format, quality, name });
   }
 
   /**

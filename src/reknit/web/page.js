@@ -295,7 +295,7 @@ class Page {
   /** @param {string} [format] */
   save(format) {
     const { picture } = this;
-    if (picture) download(this.api.fileUrl(picture.id, { format }));
+    if (picture) download(this.api.fileUrl(picture.id, { format, name: byId("document-name").textContent ?? "" }));
   }
 
   /** @returns {import("./menu.js").Entry[]} */
