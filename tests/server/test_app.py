@@ -314,3 +314,8 @@ def test_only_serve_imports_the_web_framework() -> None:
         code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]", module
+
+
+def test_the_icon_is_where_browsers_look_for_one(server: Server) -> None:
+    answer = server.client.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")

@@ -163,6 +163,10 @@ def _add_page(app: FastAPI, folder: static.Folder) -> None:
     async def index(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         return static.response(request, folder.get("index.html"))
 
+    @app.api_route("/favicon.ico", methods=["GET", "HEAD"], include_in_schema=False)
+    async def icon(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return static.response(request, folder.get("logo.svg"))
+
     @app.api_route("/web/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def file(path: str, request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         return static.response(request, folder.get(path))

@@ -204,7 +204,7 @@ class Guard:
                 page = HTMLResponse(ENTER, headers={"Cache-Control": "no-store"})
                 page.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86400)
                 return page
-        if path == "/" or path.startswith("/web/"):
+        if path in ("/", "/favicon.ico") or path.startswith("/web/"):
             return None
         scheme, _, given = head.get(b"authorization").partition(" ")
         if scheme.lower() == "bearer" and _equal(given.strip(), token):
