@@ -1,15 +1,22 @@
-"""One Chromium for all browser tests; without one they are skipped."""
+"""One Chromium and one server for all browser tests; without a Chromium they are skipped."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.app.visitor import LAPTOP, Visit, Visitor
+from tests.server.live import Server
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
+
+
+PLUGINS = str(Path(__file__).parent / "app" / "plugins")
 
 
 @pytest.fixture(scope="package")
@@ -23,3 +30,40 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield `reknit serve`, with the plug-in engine that takes its time."""
+    with Server.started(tmp_path_factory.mktemp("app"), PYTHONPATH=PLUGINS) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:
+    """Yield a function that opens a page of a server; no page may have found a fault when the test ends."""
+    contexts: list[BrowserContext] = []
+    visitors: list[Visitor] = []
+
+    def visit(server: Server, *, beside: Visitor | None = None, **how: Any) -> Visitor:
+        if beside is None:
+            contexts.append(chromium.new_context(**{"viewport": LAPTOP, "reduced_motion": "reduce", **how}))
+            context = contexts[-1]
+        else:
+            context = beside.page.context
+        visitors.append(Visitor(context.new_page(), server))
+        return visitors[-1]
+
+    yield visit
+    faults = [fault for visitor in visitors for fault in visitor.faults]
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def visitor(app: Server, visit: Visit) -> Visitor:
+    """Return somebody with the page before them."""
+    visitor = visit(app)
+    visitor.load()
+    return visitor

@@ -1,0 +1,47 @@
+"""A plug-in engine that takes its time: the exemplar engine after a wait, with previews, told in words.
+
+Tests of what happens in the middle of a job use it, so that there is a middle on any machine.
+"""
+
+import time
+
+import numpy as np
+
+from reknit.core.options import Option
+from reknit.engines.base import EngineSpec
+from reknit.engines.exemplar import EXEMPLAR
+
+STEP_S = 0.1
+SECONDS = Option(name="seconds", kind="float", default=2.0, minimum=0, maximum=60, help="How long.")
+PROMPT = Option(name="prompt", kind="text", default="", help="What to draw.")
+
+
+class PatientSession:
+    def __init__(self, session):
+        self._session = session
+
+    def run(self, crop, params, seed, report):
+        steps = round(params["seconds"] / STEP_S)
+        for step in range(steps):
+            grey = np.full((32, 32, 3), 40 + 4 * (step % 40), np.uint8)
+            report.step("fill", 0.9 * step / steps, grey)
+            time.sleep(STEP_S)
+        standard = {option.name: option.default for option in EXEMPLAR.spec.options}
+        return self._session.run(crop, standard, seed, report)
+
+
+class PatientEngine:
+    spec = EngineSpec(
+        name="patient",
+        title="Takes its time",
+        options=(SECONDS, PROMPT),
+        context_min_px=96,
+        seeded=True,
+        native_depth=True,
+    )
+
+    def load(self, *, threads):
+        return PatientSession(EXEMPLAR.load(threads=threads))
+
+
+PATIENT = PatientEngine()

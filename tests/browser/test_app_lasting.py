@@ -1,0 +1,261 @@
+"""What the app survives and what it costs: reloads, a killed server, several tabs, a slow machine, axe's eye."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.browser.app import photos
+from tests.browser.app.visitor import PHONE, Visit, Visitor
+from tests.browser.conftest import PLUGINS
+from tests.server.live import Server, wait_for
+from tests.test_house_rules import machine_factor
+
+pytestmark = pytest.mark.browser
+AWAY = "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_SOCKET_NOT_CONN"
+TRANSFER_BYTES = 100_000
+FIRST_PAINT_MS = 200
+FRAME_MS = 8
+
+
+def begin(visitor: Visitor, seconds: float) -> dict[str, Any]:
+    """Begin a fill that takes so long, and return its job once it is at work."""
+    visitor.get("engine").locator("summary").click()
+    visitor.click("engine-patient")
+    visitor.get("parameter-seconds").get_by_role("spinbutton").or_(
+        visitor.get("parameter-seconds")
+    ).first.fill(str(seconds))
+    visitor.get("canvas").focus()
+    visitor.keys("Enter")
+    visitor.get("progress").get_by_text("%").wait_for()
+    job = visitor.job()
+    assert (job["state"], job["payload"]["params"]) == ("running", {"seconds": seconds})
+    return job
+
+
+def check_result(visitor: Visitor, given: bytes, job: dict[str, Any]) -> None:
+    """The page shows the finished job, and the download is its picture."""
+    done = wait_for(visitor.server, job["id"])
+    visitor.get("variations").wait_for()
+    assert done["state"] == "done"
+    after = photos.read(visitor.download()[0])
+    mask = visitor.filled(done)
+    changed = (after != photos.read(given)).any(axis=2)
+    assert (after == photos.read(visitor.file(done["result"]["images"][0]["id"]))).all()
+    assert changed[mask].mean() > 0.5
+    assert changed.sum() < 3 * mask.sum()
+
+
+# --- in the middle of a job --------------------------------------------------------------------------------
+
+
+def test_a_reload_in_the_middle_of_a_job_loses_nothing(visitor: Visitor) -> None:
+    given = photos.png(photos.scene())
+    visitor.open(given, "kept.png")
+    visitor.paint((200, 150), (260, 170))
+    job = begin(visitor, 4)
+    visitor.page.wait_for_timeout(600)
+    visitor.page.reload()
+    visitor.ready()
+    visitor.get("progress").wait_for()
+    check_result(visitor, given, job)
+    assert visitor.job()["id"] == job["id"]  # nothing was sent twice
+    visitor.page.wait_for_timeout(600)
+    visitor.page.reload()
+    visitor.ready()
+    assert visitor.text("document-name") == "kept.png"
+    visitor.keys("Control+z")
+    assert visitor.download()[0] == given
+
+
+def test_a_killed_server_comes_back_and_the_job_and_the_page_go_on(tmp_path: Path, visit: Visit) -> None:
+    given = photos.png(photos.scene())
+    with Server.started(tmp_path, PYTHONPATH=PLUGINS) as server:
+        visitor = visit(server)
+        visitor.load()
+        visitor.open(given, "kept.png")
+        visitor.paint((200, 150), (260, 170))
+        job = begin(visitor, 3)
+        with visitor.expecting(AWAY):
+            server.process.kill()
+            server.process.wait()
+            visitor.get("banner").get_by_text("Reconnecting").wait_for()
+            port = str(httpx.URL(server.address).port)
+            with Server.started(tmp_path, "--port", port, PYTHONPATH=PLUGINS) as again:
+                visitor.server = again
+                check_result(visitor, given, job)
+                visitor.get("banner").wait_for(state="hidden")
+                assert visitor.job()["id"] == job["id"]
+                visitor.paint((100, 80), (140, 90))
+                visitor.get("engine").locator("summary").click()
+                visitor.click("engine-auto")
+                visitor.get("canvas").focus()
+                assert visitor.fill()["state"] == "done"
+                visitor.page.goto("about:blank")
+
+
+def test_work_is_cancelled_and_the_mask_stays(visitor: Visitor) -> None:
+    visitor.open(photos.png(photos.scene()))
+    visitor.paint((200, 150), (260, 170))
+    before = visitor.mask()
+    job = begin(visitor, 30)
+    visitor.click("cancel")
+    visitor.gone("progress")
+    assert wait_for(visitor.server, job["id"])["state"] == "cancelled"
+    assert (visitor.mask() == before).all()
+    visitor.get("engine").locator("summary").click()
+    visitor.click("engine-auto")
+    visitor.get("canvas").focus()
+    assert visitor.fill()["state"] == "done"
+
+
+def test_two_tabs_work_side_by_side(visitor: Visitor, visit: Visit) -> None:
+    given = [photos.png(photos.scene(seed=seed)) for seed in (1, 2)]
+    other = visit(visitor.server, beside=visitor)
+    other.load()
+    jobs = []
+    for each, data, name in zip((visitor, other), given, ("one.png", "two.png"), strict=True):
+        each.page.bring_to_front()
+        each.open(data, name)
+        each.paint((200, 150), (260, 170))
+        jobs.append(begin(each, 2.5) if each is visitor else None)
+    other.keys("Enter")
+    other.get("variations").wait_for()
+    check_result(other, given[1], other.job())
+    visitor.page.bring_to_front()
+    check_result(visitor, given[0], jobs[0] or {})
+    for each, name in ((visitor, "one.png"), (other, "two.png")):
+        each.page.wait_for_timeout(600)
+        each.page.reload()
+        each.ready()
+        assert each.text("document-name") == name
+
+
+# --- guarded -----------------------------------------------------------------------------------------------
+
+
+def test_a_phone_gets_in_with_the_token_and_nobody_without(tmp_path: Path, visit: Visit) -> None:
+    with Server.started(tmp_path, "--token", "open-sesame") as server:
+        phone = visit(server, **PHONE)
+        phone.page.goto(server.address)  # as printed, with the token
+        phone.ready()
+        assert "open-sesame" not in phone.page.url
+        phone.open(photos.png(photos.scene()))
+        stranger = visit(server)
+        with stranger.expecting(r"\b401\b"):
+            stranger.page.goto(server.address.partition("?")[0])
+            stranger.get("token").fill("wrong-token")
+            stranger.keys("Enter")
+            stranger.page.get_by_text("not right").wait_for()
+            stranger.get("token").fill("open-sesame")
+            stranger.keys("Enter")
+            stranger.ready()
+        for visitor in (phone, stranger):
+            visitor.page.goto("about:blank")
+
+
+# --- reachable ---------------------------------------------------------------------------------------------
+
+
+def test_axe_finds_no_serious_fault_in_light_and_dark(visitor: Visitor) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    faults: list[Any] = []
+
+    def look(state: str) -> None:
+        for scheme in ("light", "dark"):
+            visitor.page.emulate_media(color_scheme=scheme)
+            visitor.page.locator(f"html[data-theme={scheme}]").wait_for()
+            faults.extend(
+                (state, scheme, fault["id"], fault["nodes"][0]["target"])
+                for fault in axe.run(visitor.page).response["violations"]
+                if fault["impact"] in ("serious", "critical")
+            )
+
+    look("welcome")
+    visitor.open(photos.png(photos.scene()))
+    visitor.paint((200, 150), (260, 170))
+    visitor.get("count").get_by_text("2", exact=True).click()
+    visitor.get("canvas").focus()
+    look("painted")
+    visitor.fill()
+    visitor.keys("c")
+    look("result")
+    for key in ("a", "q"):
+        visitor.keys(key)
+        visitor.page.wait_for_timeout(200)
+        look(key)
+        visitor.keys("Escape")
+    assert faults == []
+
+
+# --- light and fast ----------------------------------------------------------------------------------------
+
+FACTS = """() => ({
+  paint: performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
+  bytes: [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+    .reduce((sum, entry) => sum + entry.encodedBodySize, 0),
+})"""
+WATCH_FRAMES = """() => {
+  const real = window.requestAnimationFrame.bind(window);
+  window.spent = [];
+  window.requestAnimationFrame = (act) => real((now) => {
+    const begun = performance.now();
+    act(now);
+    window.spent.push(performance.now() - begun);
+  });
+}"""
+
+
+def best(measure: Callable[[], float], limit: float, tries: int = 4) -> float:
+    """Return the least of a few measurements, fewer if one is below the limit: other work only ever adds."""
+    least = float("inf")
+    for _ in range(tries):
+        least = min(least, measure())
+        if least <= limit:
+            break
+    return least
+
+
+def test_the_first_visit_is_light_and_paints_at_once(app: Server, visit: Visit) -> None:
+    limit = FIRST_PAINT_MS * machine_factor()
+    sizes: list[float] = []
+
+    def paint() -> float:
+        visitor = visit(app)
+        visitor.load()
+        visitor.still()
+        facts = visitor.page.evaluate(FACTS)
+        sizes.append(facts["bytes"])
+        visitor.page.close()
+        return facts["paint"]
+
+    assert best(paint, limit) <= limit
+    assert 30_000 < sizes[0] < TRANSFER_BYTES
+
+
+def test_a_stroke_on_24_megapixels_keeps_to_its_frames(app: Server, visit: Visit) -> None:
+    visitor = visit(app)
+    visitor.page.add_init_script(f"({WATCH_FRAMES})()")
+    visitor.load()
+    small = photos.scene((1500, 1000))
+    visitor.open(photos.jpeg(np.kron(small, np.ones((4, 4, 1), np.uint8))), "large.jpg")
+    visitor.page.wait_for_timeout(1000)
+    visitor.brush(120)
+    limit = FRAME_MS * machine_factor()
+
+    def stroke() -> float:
+        visitor.page.evaluate("window.spent.length = 0")
+        points = [visitor.at(*point) for point in ((1000, 800), (4800, 1500), (2500, 3200), (5000, 3500))]
+        visitor.drag(*points, steps=25)
+        visitor.still()
+        spent = visitor.page.evaluate("window.spent")
+        visitor.keys("Delete")
+        assert len(spent) > 20
+        return float(np.percentile(spent, 95))
+
+    assert best(stroke, limit) <= limit
