@@ -62,3 +62,40 @@ def test_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert config.data_folder(None) == tmp_path / "reknit"
     assert config.data_folder("~/jobs") == tmp_path / "home" / "jobs"
     assert config.data_folder("here") == Path("here")
+
+
+def test_the_hubs_own_variable_means_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert config.load()["offline"].value is False
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("REKNIT_OFFLINE", "no")
+    offline = config.load()["offline"]
+    assert (offline.value, offline.origin) == (True, "HF_HUB_OFFLINE")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"HF_HUB_CACHE": "/a"}, "/a"),
+        ({"HF_HOME": "/b"}, "/b/hub"),
+        ({"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"),
+        ({"HF_HUB_CACHE": "/a", "HF_HOME": "/b"}, "/a"),
+    ],
+)
+def test_the_hubs_cache_is_where_the_hub_keeps_it(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    import subprocess
+
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    code = (
+        "from huggingface_hub.constants import HF_HUB_CACHE; from reknit import config;"
+        "print(HF_HUB_CACHE); print(config.model_store(config.load())._hub_cache)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected, expected]

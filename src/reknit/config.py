@@ -13,11 +13,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reknit.core.errors import InputError, nearest_name
 from reknit.core.options import Option
 from reknit.core.request import FILL_OPTIONS
+
+if TYPE_CHECKING:
+    from reknit.models.store import Store
 
 THREADS = Option(
     name="threads",
@@ -54,6 +57,25 @@ SETTINGS: tuple[Option, ...] = (
         kind="text",
         default=None,
         help="Where jobs and their pictures are kept; by default this system's place for data.",
+    ),
+    Option(
+        name="models_dir",
+        kind="text",
+        default=None,
+        help="Where weights are kept; by default the folder models in the data folder.",
+    ),
+    Option(
+        name="model_folders",
+        kind="text",
+        default=None,
+        help="Folders of other programs to look for weights in, separated as in PATH; their usual places are "
+        "looked into anyway.",
+    ),
+    Option(
+        name="offline",
+        kind="bool",
+        default=False,
+        help="Never open a connection; HF_HUB_OFFLINE=1 means the same.",
     ),
 )
 
@@ -112,10 +134,67 @@ def load(flags: Mapping[str, Any] | None = None) -> dict[str, Setting]:
         variable = f"REKNIT_{name.upper()}"
         if variable in os.environ:
             found[name] = Setting(value=_checked(option, os.environ[variable], variable), origin=variable)
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(variable, "").strip().lower() in ("1", "true", "yes", "on"):
+            found["offline"] = Setting(value=True, origin=variable)
     for name, value in (flags or {}).items():
         if value is not None:
             found[name] = Setting(value=known[name].check(value), origin=f"--{name.replace('_', '-')}")
     return found
+
+
+def model_store(settings: Mapping[str, Setting], *, plugins: bool = False) -> Store:
+    """Return the models on this machine, as these settings say where they are.
+
+    Parameters
+    ----------
+    settings
+        As `load` returns them.
+    plugins
+        Ask installed packages for models too, which costs about 50 ms.
+    """
+    from reknit.models import catalog
+    from reknit.models.store import Store
+
+    given = settings["models_dir"].value
+    return Store(
+        Path(given).expanduser() if given else data_folder(settings["data_dir"].value) / "models",
+        offline=settings["offline"].value,
+        hub_cache=_hub_cache(),
+        others=_other_programs(settings["model_folders"].value),
+        cards=catalog.load([user_file().with_name("models.toml")], plugins=plugins),
+        endpoint=os.environ.get("HF_ENDPOINT") or None,
+    )
+
+
+def _hub_cache() -> Path:
+    """Return where ``huggingface_hub`` keeps what it fetched; as it decides that itself, without importing it."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if value := os.environ.get(variable):
+            return Path(os.path.expandvars(value)).expanduser()
+    if value := os.environ.get("HF_HOME"):
+        return Path(os.path.expandvars(value)).expanduser() / "hub"
+    return _cache() / "huggingface" / "hub"
+
+
+def _other_programs(given: str | None) -> list[Path]:
+    """Return the folders of other programs: those given, those the environment names, and their usual ones."""
+    folders = [Path(each).expanduser() for each in (given or "").split(os.pathsep) if each]
+    folders += [Path(os.environ[name]) for name in ("INVOKEAI_ROOT",) if os.environ.get(name)]
+    folders.append(Path(os.environ.get("TORCH_HOME") or _cache() / "torch"))
+    home = Path.home()
+    usual = (
+        "stable-diffusion-webui",
+        "stable-diffusion-webui-forge",
+        "ComfyUI",
+        "Documents/ComfyUI",
+        "invokeai",
+    )
+    return folders + [home / name for name in usual]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def usable_threads() -> int:

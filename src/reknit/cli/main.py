@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Fill a real and a generated photo, and say where to look.",
     "jobs": "List, show, cancel and retry the jobs of the server.",
     "engines": "List the engines and their options.",
+    "models": "List, download, import and check the weights of learned engines.",
     "doctor": "Check this installation.",
     "config": "Show settings and where they come from.",
     "completion": "Print the shell-completion script.",
