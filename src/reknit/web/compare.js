@@ -39,6 +39,7 @@ export class Compare {
   split(on) {
     this.#split = on && this.possible;
     this.editor.setSplit(this.#split ? 0.5 : null);
+    byId("sides").hidden = !this.#split;
     byId("split").setAttribute("aria-pressed", String(this.#split));
   }
 

@@ -52,6 +52,7 @@ export class Extension extends EventTarget {
   /** Show or hide the handles on the canvas. @param {boolean} on */
   show(on) {
     this.#on = on;
+    document.body.classList.toggle("extending", on);
     this.editor.setExtend(on && this.editor.picture ? this.amounts : null);
   }
 

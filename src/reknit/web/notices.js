@@ -83,7 +83,7 @@ export function startTips() {
   };
   document.addEventListener("pointerover", (e) => e.pointerType === "mouse" && ask(e, TIP_MS));
   document.addEventListener("focusin", (e) => {
-    if (e.target instanceof Element && e.target.matches(":focus-visible")) ask(e, TIP_MS);
+    if (e.target instanceof Element && e.target.matches(":focus-visible") && document.documentElement.dataset.by === "keys") ask(e, TIP_MS);
   });
   document.addEventListener("click", (e) => e.target instanceof Element && e.target.closest(".help") && ask(e, 0));
   document.addEventListener("focusout", hide);

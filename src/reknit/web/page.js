@@ -379,11 +379,14 @@ function download(url) {
   link.remove();
 }
 
-/** After a press with a pointer the keys belong to the canvas again, so that Enter fills. */
+/**
+ * After a press with a pointer the keys belong to the canvas again, so that Enter fills. Only who walks by Tab is
+ * shown that the canvas has the focus: a shortcut says nothing about where one is.
+ */
 function watchFocus() {
   const root = document.documentElement;
   addEventListener("pointerdown", () => (root.dataset.by = "pointer"), true);
-  addEventListener("keydown", () => (root.dataset.by = "keys"), true);
+  addEventListener("keydown", (event) => event.key === "Tab" && (root.dataset.by = "keys"), true);
   document.addEventListener("click", (event) => {
     const pressed = event.target instanceof Element && event.target.closest(".tools .tool, .bar-edit .tool, .view button, .verb");
     if (pressed && event.detail > 0) byId("canvas").focus({ preventScroll: true });

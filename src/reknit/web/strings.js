@@ -21,6 +21,8 @@ const english = {
   "bar.redo": "Redo",
   "bar.compare": "Hold to see the original",
   "bar.split": "Before and after",
+  "compare.before": "Before",
+  "compare.after": "After",
   "bar.gallery": "Gallery",
   "bar.queue": "Queue",
   "bar.shortcuts": "Keyboard shortcuts",
