@@ -7,9 +7,10 @@ and nothing is written until ``result.save``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reknit.config import THREADS, usable_threads
+from reknit.config import THREADS, model_store, usable_threads
+from reknit.config import load as load_settings
 from reknit.core.image import Photo
 from reknit.core.progress import CancelToken, Reporter, Step
 from reknit.core.request import FillRequest
@@ -17,7 +18,15 @@ from reknit.core.result import FillResult
 from reknit.inputs import MaskFrom, MaskLike, PhotoLike, as_mask, as_photo
 from reknit.pipeline.fill import fill as run_fill
 
+if TYPE_CHECKING:
+    from reknit.models.store import Store
+
 Progress = Callable[[Step], None]
+
+
+def _models() -> Store:
+    """Return the models on this machine, where the user's settings say they are."""
+    return model_store(load_settings())
 
 
 def _threads(given: int | None) -> int:
@@ -100,7 +109,7 @@ def fill(
         feather=feather,
         context=context,
     )
-    return run_fill(request, threads=_threads(threads), report=Reporter(progress, cancel))
+    return run_fill(request, threads=_threads(threads), report=Reporter(progress, cancel), models=_models)
 
 
 def extend(
@@ -151,7 +160,7 @@ def extend(
         seed=seed,
         count=count,
     )
-    return run_extend(request, threads=_threads(threads), report=Reporter(progress, cancel))
+    return run_extend(request, threads=_threads(threads), report=Reporter(progress, cancel), models=_models)
 
 
 def repair(
@@ -195,7 +204,7 @@ def repair(
         params=params or {},
         seed=seed,
     )
-    return run_repair(request, threads=_threads(threads), report=Reporter(progress, cancel))
+    return run_repair(request, threads=_threads(threads), report=Reporter(progress, cancel), models=_models)
 
 
 __all__ = ["CancelToken", "Photo", "Step", "extend", "fill", "repair"]

@@ -1,18 +1,39 @@
 """What every engine is given: photo-like crops of all shapes, depths and holes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reknit.core.options import check_all
 from reknit.engines import registry
-from reknit.engines.base import Crop, Engine
+from reknit.engines.base import Configurable, Crop, Engine
+from reknit.engines.learned import NETWORK
+from tests.oracles import networks
 
-ENGINES = registry.every()
+ENGINES = {name: engine for name, engine in registry.every().items() if not isinstance(engine, Configurable)}
+NETWORKS = {"onnx": "onnx", "torchscript": "torch"}
+"""Learned engines have no fill of their own: each runtime gets a small network, slow enough to be cancelled."""
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return ENGINES[request.param]
+@pytest.fixture(params=[*sorted(ENGINES), *NETWORKS])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    if request.param in ENGINES:
+        return ENGINES[request.param]
+    pytest.importorskip(NETWORKS[request.param])
+    path = tmp_path_factory.getbasetemp() / f"contract.{request.param}"
+    if not path.exists():
+        made = networks.torchscript if request.param == "torchscript" else networks.write
+        made(path, networks.Net(heavy=25))
+    return learned(path)
+
+
+def learned(path: Path) -> Engine:
+    """Return the engine that runs the network in ``path``."""
+    contract = "image=0..1 mask=1=hole output=0..1"
+    given = {"model": str(path), "contract": contract, "device": "cpu"}
+    return NETWORK.configured(check_all(NETWORK.spec.options, given, owner="test"), None)
 
 
 def texture(height: int, width: int, channels: int, dtype: type, seed: int = 0) -> NDArray:
@@ -28,12 +49,15 @@ def texture(height: int, width: int, channels: int, dtype: type, seed: int = 0) 
 
 def crop(pixels: NDArray, hole: NDArray[np.bool_], target: NDArray[np.bool_] | None = None) -> Crop:
     """Return a crop with every known pixel as a source; all arrays read-only."""
-    arrays = {
-        "pixels": pixels,
-        "hole": hole,
-        "target": hole.copy() if target is None else target,
-        "source": ~hole,
-    }
-    for array in arrays.values():
+    return crop_of(pixels, hole, hole.copy() if target is None else target, ~hole)
+
+
+def crop_of(
+    pixels: NDArray, hole: NDArray[np.bool_], target: NDArray[np.bool_], source: NDArray[np.bool_]
+) -> Crop:
+    """Return a crop of these arrays, made contiguous and read-only."""
+    arrays = {"pixels": pixels, "hole": hole, "target": target, "source": source}
+    given = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    for array in given.values():
         array.flags.writeable = False
-    return Crop(**arrays)
+    return Crop(**given)

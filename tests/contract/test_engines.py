@@ -8,18 +8,33 @@ import pytest
 from numpy.typing import NDArray
 
 from reknit.core.errors import Cancelled
+from reknit.core.fit import fit
+from reknit.core.geometry import Size
 from reknit.core.options import check_all
 from reknit.core.progress import CancelToken, Reporter
 from reknit.engines.base import Crop, Engine
 
-from .conftest import crop, texture
+from .conftest import crop, crop_of, texture
 
 
 def run(
     engine: Engine, given: Crop, *, seed: int = 1, threads: int = 1, reporter: Reporter | None = None
 ) -> NDArray:
+    """Return what an engine makes of a crop at a size that it takes, outside the hole as it was.
+
+    Networks draw the whole crop anew; what matches their colours to it wants to see that, and what is outside the
+    hole is never used.
+    """
     params = check_all(engine.spec.options, {}, owner="test")
-    return engine.load(threads=threads).run(given, params, seed, reporter or Reporter())
+    at = fit(Size.of(given.hole.shape), engine.spec.size_rule)
+    holes = {name: at.apply_hole(getattr(given, name)) for name in ("hole", "target", "source")}
+    holes["source"] = holes["source"] & ~holes["hole"]
+    fitted = crop_of(at.apply(given.pixels), **holes)
+    filled = engine.load(threads=threads).run(fitted, params, seed, reporter or Reporter())
+    assert filled.shape == fitted.pixels.shape
+    assert filled.dtype == fitted.pixels.dtype
+    filled = at.undo(filled)
+    return np.where(given.hole[..., None], filled, given.pixels) if engine.spec.match_rim else filled
 
 
 def hole_of(kind: str, height: int, width: int) -> NDArray[np.bool_]:

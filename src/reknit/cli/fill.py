@@ -67,7 +67,7 @@ def command(image: str, mask: str | None, **flags: Any) -> int:
             **others,
         )
         if flags["plan_only"]:
-            return job.show_plan(plan_fill(request, threads=job.threads).plan)
-        result = fill(request, threads=job.threads, report=job.bar.reporter)
+            return job.show_plan(plan_fill(request, threads=job.threads, models=job.models).plan)
+        result = fill(request, threads=job.threads, report=job.bar.reporter, models=job.models)
         encoded = job.encode(result)
     return job.finish(result, encoded)

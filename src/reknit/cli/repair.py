@@ -68,7 +68,7 @@ def command(image: str, **flags: Any) -> int:
         )
         if mask_out is not None and flags["detect_only"]:
             return _finish_detection(job, find(request, report=job.bar.reporter), mask_out)
-        result = repair(request, threads=job.threads, report=job.bar.reporter)
+        result = repair(request, threads=job.threads, report=job.bar.reporter, models=job.models)
         encoded = job.encode(result)
     if mask_out is not None:
         write_mask(result.mask.fill, mask_out)

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,7 @@ from reknit.cli import interrupt
 from reknit.cli.destination import Destination, same_file
 from reknit.cli.flags import parse_params, parse_quality
 from reknit.cli.output import ProgressBar, print_json, print_notes
-from reknit.config import Setting, usable_threads
+from reknit.config import Setting, model_store, usable_threads
 from reknit.config import load as load_settings
 from reknit.core import codec, files
 from reknit.core.errors import ExternalError, InputError
@@ -25,6 +25,9 @@ from reknit.core.image import Photo
 from reknit.core.mask import Mask
 from reknit.core.result import FillResult, Plan
 from reknit.inputs import as_mask, as_photo, mask_of_photo
+
+if TYPE_CHECKING:
+    from reknit.models.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,10 @@ class Job:
     def threads(self) -> int:
         """CPU threads to use."""
         return self.settings["threads"].value or usable_threads()
+
+    def models(self) -> Store:
+        """Return the models on this machine."""
+        return model_store(self.settings)
 
     @property
     def limits(self) -> codec.Limits:

@@ -66,6 +66,11 @@ class Fit:
             raise ValueError(f"pixels of {Size.of(pixels.shape)} where {self.working} was asked for")
         return resampled(pixels[: self.scaled.height, : self.scaled.width], self.size)
 
+    @staticmethod
+    def none(size: Size) -> Fit:
+        """Return the fit that changes nothing."""
+        return Fit(size=size, scaled=size, working=size)
+
     def _padded(self, array: Any) -> Any:
         bottom, right = self.working.height - self.scaled.height, self.working.width - self.scaled.width
         if not bottom and not right:

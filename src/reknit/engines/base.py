@@ -6,9 +6,9 @@ gives back the crop's pixels with the hole filled; what it does outside the hole
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,12 @@ from reknit.core.image import Samples
 from reknit.core.options import Option
 from reknit.core.progress import Report
 
+if TYPE_CHECKING:
+    from reknit.models.store import Store
+
 Hole = NDArray[np.bool_]
+Models: TypeAlias = "Callable[[], Store]"
+"""Where the models on this machine are looked up; called only when one is needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,10 @@ class EngineSpec:
         At most this many pixels of surroundings on each side.
     max_pixels : int or None
         Larger crops are tiled; None for engines that take any.
+    good_px : int or None
+        The side of crops at which a learned engine does best: holes get crops of at least this where the photo
+        has room, thin ones no more, and what is scaled down to it is worked coarse to fine. None for engines that
+        do as well at any size.
     feather_px : int
         Width of the blend ring outside the grown hole that suits this engine; 0 when its rim is seamless.
     match_rim : bool
@@ -69,6 +78,7 @@ class EngineSpec:
     context_min_px: int = 64
     context_max_px: int = 1024
     max_pixels: int | None = None
+    good_px: int | None = None
     feather_px: int = 0
     match_rim: bool = False
     seeded: bool = False
@@ -120,4 +130,16 @@ class Engine(Protocol):
 
     def load(self, *, threads: int) -> Session:
         """Return a session. ``threads`` ≥ 1 is how many CPU threads it may use."""
+        ...
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """An engine whose facts depend on its options, such as which model it runs."""
+
+    def configured(self, params: Mapping[str, Any], models: Models | None) -> Engine:
+        """Return the engine for checked ``params``; of a model it reads no more than the header.
+
+        ``models`` gives the models on this machine, None where there are none to be found by name.
+        """
         ...

@@ -21,6 +21,10 @@ BUILT_IN = {
     "exemplar": "reknit.engines.exemplar:EXEMPLAR",
     "telea": "reknit.engines.pde:TELEA",
     "navier-stokes": "reknit.engines.pde:NAVIER_STOKES",
+    "lama": "reknit.engines.learned:LAMA",
+    "migan": "reknit.engines.learned:MIGAN",
+    "mat": "reknit.engines.learned:MAT",
+    "network": "reknit.engines.learned:NETWORK",
 }
 
 

@@ -16,6 +16,7 @@ from reknit.core.mask import Mask
 from reknit.core.progress import Report
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
+from reknit.engines.base import Models
 from reknit.pipeline.canvas import expand, plan_canvas
 from reknit.pipeline.fill import fill
 
@@ -74,6 +75,8 @@ def fill_request(request: ExtendRequest) -> FillRequest:
     )
 
 
-def extend(request: ExtendRequest, *, threads: int = 1, report: Report | None = None) -> FillResult:
+def extend(
+    request: ExtendRequest, *, threads: int = 1, report: Report | None = None, models: Models | None = None
+) -> FillResult:
     """Carry out ``request``; raises what `plan_canvas` and `fill` raise."""
-    return fill(fill_request(request), threads=threads, report=report)
+    return fill(fill_request(request), threads=threads, report=report, models=models)

@@ -23,7 +23,7 @@ from reknit.core.progress import Part, Report, Reporter
 from reknit.core.region import Region
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult, Plan
-from reknit.engines.base import Engine, Session
+from reknit.engines.base import Engine, Models, Session
 from reknit.pipeline.crew import run_all
 from reknit.pipeline.piece import Call, Patch, Piece, cut, filled, has_equal_channels
 from reknit.pipeline.plan import Work, plan_fill
@@ -37,7 +37,9 @@ BATCH_PX = 8_000_000
 _CALL_PX = 2_000  # what a call costs, in pixels to fill; for the progress bar only
 
 
-def fill(request: FillRequest, *, threads: int = 1, report: Report | None = None) -> FillResult:
+def fill(
+    request: FillRequest, *, threads: int = 1, report: Report | None = None, models: Models | None = None
+) -> FillResult:
     """Carry out ``request`` and return the result with its proof.
 
     Parameters
@@ -48,6 +50,8 @@ def fill(request: FillRequest, *, threads: int = 1, report: Report | None = None
         CPU threads to use, at least 1. The result does not depend on it.
     report
         Where progress goes; `Cancelled` raised there stops the work.
+    models
+        Where engines find the models they run; None to do without.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def fill(request: FillRequest, *, threads: int = 1, report: Report | None = None
     clock = _Clock()
     report.step("plan", 0.0)
     with clock.stage("plan"):
-        work = plan_fill(request, threads=threads)
+        work = plan_fill(request, threads=threads, models=models)
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
     sessions = _Sessions(work.engine)
     photos: list[Photo] = []

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reknit.core.composite import Canvas, rim
+from reknit.core.detail import with_detail
 from reknit.core.errors import EngineFailed, ReknitError, Unavailable
 from reknit.core.fit import Fit
 from reknit.core.fit import fit as size_fit
@@ -25,6 +26,12 @@ from reknit.core.match import match_rim
 from reknit.core.progress import Report
 from reknit.core.region import Region
 from reknit.engines.base import Crop, EngineSpec, Hole, Samples, Session
+
+_SOFT = 0.8
+"""A crop that is scaled down to less gets back the detail that it loses."""
+
+_MATCHED_PX = 56
+"""How much of what lies around a region is looked at for its colours and grain."""
 
 Weight = NDArray[np.float32] | NDArray[np.bool_]
 
@@ -127,11 +134,8 @@ def filled(session: Session, piece: Piece, call: Call, report: Report) -> Patch:
     Unavailable
         ``memory.short``
     """
-    spec, crop = call.spec, piece.crop
-    fitted = size_fit(Size.of(crop.pixels.shape), spec.size_rule)
-    given = _as_engine_wants(crop, fitted, native_depth=spec.native_depth)
-    answer: Any = _answer(session, given, call, report)
-    values: Any = fitted.undo(answer)
+    crop = piece.crop
+    values: Any = _made(session, piece, call, report)
     if values.dtype == np.uint8 and crop.pixels.dtype == np.uint16:
         values = values.astype(np.uint16) * np.uint16(257)
     values = _matched(values, piece, call)
@@ -149,6 +153,25 @@ def filled(session: Session, piece: Piece, call: Call, report: Report) -> Patch:
         weight = np.where(target | piece.around, ring, np.float32(0))
     box = piece.inner.moved(piece.box.x0, piece.box.y0)
     return Patch(box=box, values=values, weight=weight)
+
+
+def _made(session: Session, piece: Piece, call: Call, report: Report) -> Any:
+    """Return a crop as the engine fills it, at the crop's size."""
+    spec, crop = call.spec, piece.crop
+    fitted = size_fit(Size.of(crop.pixels.shape), spec.size_rule)
+    scale = fitted.scaled.width / fitted.size.width
+    if spec.good_px is None or scale > _SOFT:
+        given = _as_engine_wants(crop, fitted, native_depth=spec.native_depth)
+        answer: Any = _answer(session, given, call, report)
+        return fitted.undo(answer)
+    given = _as_engine_wants(crop, fitted, native_depth=False)
+    small: Any = _answer(session, given, call, report)
+    small = small[: fitted.scaled.height, : fitted.scaled.width]
+    whole = _as_engine_wants(crop, Fit.none(fitted.size), native_depth=False)
+    rng = np.random.default_rng((call.seed, 1, piece.box.x0, piece.box.y0))
+    pixels: Any = whole.pixels
+    detailed = with_detail(pixels, whole.hole, whole.target, small, rng=rng)
+    return np.clip(np.rint(detailed), 0, 255).astype(np.uint8)
 
 
 def _answer(session: Session, given: Crop, call: Call, report: Report) -> Samples:
@@ -219,7 +242,15 @@ def _matched(values: Samples, piece: Piece, call: Call) -> Samples | NDArray[np.
     if call.spec.match_rim:
         channels = values.shape[2]
         rng = np.random.default_rng((call.seed, piece.box.x0, piece.box.y0))
-        matched = match_rim(values, crop.pixels[..., :channels], crop.target, unknown=crop.hole, rng=rng)
+        near = piece.inner.grown(_MATCHED_PX).clipped(Size.of(crop.hole.shape)).slices
+        matched = values.astype(np.float32)
+        matched[near] = match_rim(
+            values[near],
+            crop.pixels[near][..., :channels],
+            crop.target[near],
+            unknown=crop.hole[near],
+            rng=rng,
+        )
     if call.grey and not has_equal_channels(matched):
         mean = matched[..., :3].mean(axis=2, dtype=np.float32)[..., None]
         grey = mean if matched.dtype == np.float32 else np.rint(mean).astype(matched.dtype)

@@ -21,11 +21,19 @@ from reknit.core.region import Region, plan_regions
 from reknit.core.request import FillRequest
 from reknit.core.result import Plan
 from reknit.engines import registry
-from reknit.engines.base import Engine, EngineSpec
+from reknit.engines.base import Configurable, Engine, EngineSpec, Models
+from reknit.pipeline.scale import regions_at
 
 THIN_PX = 2.0
 """For holes nowhere thicker than this `auto` picks a PDE engine: about as good there, and far faster on dense
 dust. From 3 px on the exemplar engine restores more; docs/engines.md has the figures (`bench/thin.py`)."""
+
+LARGE_PX = 64.0
+"""For holes thicker than this somewhere `auto` picks a learned engine whose model is installed: there a fill has to
+invent what no piece of the photo shows."""
+
+AUTOMATIC = ("lama", "migan")
+"""The learned engines that `auto` considers, the better first."""
 
 _AS_MUCH_AS_ALLOWED = 1e6
 _CALL_PX = 4096  # what a call costs, in pixels of crop, for engines that take any size
@@ -54,8 +62,16 @@ class Work:
     regions: tuple[Region, ...]
 
 
-def plan_fill(request: FillRequest, *, threads: int) -> Work:
+def plan_fill(request: FillRequest, *, threads: int, models: Models | None = None) -> Work:
     """Return how ``request`` will be carried out.
+
+    Parameters
+    ----------
+    request
+    threads
+        CPU threads that will be used.
+    models
+        Where engines find the models they run; None to do without.
 
     Raises
     ------
@@ -64,10 +80,13 @@ def plan_fill(request: FillRequest, *, threads: int) -> Work:
     InputError
         ``option.unknown``, ``option.value``.
     """
-    name, reasons = choose_engine(request.engine, request.mask)
+    name, reasons = choose_engine(request.engine, request.mask, models)
     engine = registry.get(name)
     spec = engine.spec
     params = check_all(spec.options, request.params, owner=f"engine {name}")
+    if isinstance(engine, Configurable):
+        engine = engine.configured(params, models)
+        spec = engine.spec
     grow_px, hole, why = _grown(request.mask, request.grow)
     feather_px = spec.feather_px if request.feather is None else request.feather
     regions, wider = _regions(request, spec, hole, feather_px)
@@ -89,13 +108,31 @@ def plan_fill(request: FillRequest, *, threads: int) -> Work:
     return Work(plan=plan, engine=engine, params=params, hole=hole, regions=regions)
 
 
-def choose_engine(name: str, mask: Mask) -> tuple[str, tuple[str, ...]]:
+def choose_engine(name: str, mask: Mask, models: Models | None = None) -> tuple[str, tuple[str, ...]]:
     """Return the engine for ``name``; ``"auto"`` picks by the hole's thickness and says why."""
     if name != "auto":
         return name, ()
-    if mask.is_thicker_than(THIN_PX):
-        return "exemplar", (f"engine exemplar: the hole is thicker than {THIN_PX:g} px somewhere",)
-    return "navier-stokes", (f"engine navier-stokes: no part of the hole is thicker than {THIN_PX:g} px",)
+    if not mask.is_thicker_than(THIN_PX):
+        return "navier-stokes", (f"engine navier-stokes: no part of the hole is thicker than {THIN_PX:g} px",)
+    if models is not None and mask.is_thicker_than(LARGE_PX):
+        learned = _installed(models)
+        if learned is not None:
+            engine, model = learned
+            why = f"engine {engine}: the hole is thicker than {LARGE_PX:g} px, and {model} is installed"
+            return engine, (why,)
+    return "exemplar", (f"engine exemplar: the hole is thicker than {THIN_PX:g} px somewhere",)
+
+
+def _installed(models: Models) -> tuple[str, str] | None:
+    """Return the first learned engine with a model on this machine, and that model."""
+    from reknit.engines.learned import installable
+
+    store = models()
+    for engine in AUTOMATIC:
+        for card in installable(store.cards.values(), (engine,)):
+            if card.commercial and store.look(card) is not None:
+                return engine, card.id
+    return None
 
 
 def _grown(mask: Mask, grow: float) -> tuple[float, NDArray[np.bool_], tuple[str, ...]]:
@@ -116,6 +153,14 @@ def _regions(
     call_px = rule.native_px**2 if rule.fixed and rule.native_px is not None else _CALL_PX
 
     def planned(context_px: int | None) -> tuple[Region, ...]:
+        if context_px is None and spec.good_px is not None:
+            return regions_at(
+                hole,
+                spec.good_px,
+                context=spec.context,
+                context_min_px=spec.context_min_px,
+                context_max_px=spec.context_max_px,
+            )
         return plan_regions(
             hole,
             context=spec.context if context_px is None else _AS_MUCH_AS_ALLOWED,

@@ -18,6 +18,7 @@ from reknit.core.mask import Mask
 from reknit.core.progress import Part, Report, Reporter
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult, Plan
+from reknit.engines.base import Models
 from reknit.pipeline.defects import KINDS, Defects, detect
 from reknit.pipeline.fill import fill
 
@@ -56,7 +57,9 @@ def find(request: RepairRequest, *, report: Report | None = None) -> Defects:
     return detect(request.photo.pixels, kinds=request.kinds, sensitivity=request.sensitivity, report=report)
 
 
-def repair(request: RepairRequest, *, threads: int = 1, report: Report | None = None) -> FillResult:
+def repair(
+    request: RepairRequest, *, threads: int = 1, report: Report | None = None, models: Models | None = None
+) -> FillResult:
     """Carry out ``request``; ``result.mask`` is what was found.
 
     A photo without damage comes back unchanged, with a note.
@@ -78,6 +81,7 @@ def repair(request: RepairRequest, *, threads: int = 1, report: Report | None = 
         ),
         threads=threads,
         report=Part(report, DETECTION_SHARE, 1.0),
+        models=models,
     )
     counts = ", ".join(f"{kind} {int(mask.sum()):,} px" for kind, mask in found.by_kind.items() if mask.any())
     timings = {"detect": seconds, **result.timings, "total": seconds + result.timings["total"]}

@@ -242,7 +242,7 @@ def _session(path: Path) -> Any:
         raise Unavailable(
             "selecting by a click needs onnxruntime, which is not installed",
             code="segment.onnxruntime",
-            hint="pip install 'reknit[onnx]'",
+            hint="pip install onnxruntime",
         ) from None
     module: Any = onnxruntime
     options = module.SessionOptions()

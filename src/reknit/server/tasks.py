@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from reknit.core.progress import Report
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
 from reknit.engines import registry
+from reknit.engines.base import Models
 from reknit.pipeline.canvas import plan_canvas
 from reknit.server.pictures import Pictures
 
@@ -84,7 +86,19 @@ def check(pictures: Pictures, kind: str, payload: Payload) -> None:
         plan_canvas(size, **{side: payload[side] for side in SIDES})
     if payload["engine"] != "auto":
         spec = registry.get(payload["engine"]).spec
-        check_all(spec.options, payload["params"], owner=f"engine {spec.name}")
+        params = check_all(spec.options, payload["params"], owner=f"engine {spec.name}")
+        _check_model(params.get("model"))
+
+
+def _check_model(model: str | None) -> None:
+    """Raise `InputError` for a path: who asks over HTTP may name models, not files of this machine."""
+    if model is not None and ("/" in model or "\\" in model or Path(model).exists()):
+        raise InputError(
+            "model must be the id of a model, not a file",
+            code="option.value",
+            hint="`reknit models import FILE` on the server's machine gives a file an id",
+            option="model",
+        )
 
 
 def _check_size(name: str, mask: Size, photo: Size) -> None:
@@ -97,20 +111,21 @@ def _check_size(name: str, mask: Size, photo: Size) -> None:
     raise InputError(message, code="mask.size", hint=hint, **facts)
 
 
-def handlers(pictures: Pictures, *, threads: int) -> dict[str, Handler]:
+def handlers(pictures: Pictures, *, threads: int, models: Models | None = None) -> dict[str, Handler]:
     """Return the handler of each kind of job.
 
     A handler's result names the new pictures under ``images``, and under ``blobs`` everything that they and
     their recipe need.
     """
-    work = _Work(pictures, threads)
+    work = _Work(pictures, threads, models)
     return {"fill": work.fill, "extend": work.extend, "repair": work.repair}
 
 
 class _Work:
-    def __init__(self, pictures: Pictures, threads: int) -> None:
+    def __init__(self, pictures: Pictures, threads: int, models: Models | None) -> None:
         self._pictures = pictures
         self._threads = threads
+        self._models = models
 
     def fill(self, payload: Payload, report: Report) -> Result:
         from reknit.pipeline.fill import fill
@@ -123,7 +138,7 @@ class _Work:
             source=None if source is None else self._mask(source, photo.size, "luma", False),
             **_knobs(payload, "engine", "params", "seed", "count", "grow", "feather", "context"),
         )
-        result = fill(request, threads=self._threads, report=Previews(report))
+        result = fill(request, threads=self._threads, report=Previews(report), models=self._models)
         return self._keep(payload, result, changed_box(result))
 
     def extend(self, payload: Payload, report: Report) -> Result:
@@ -131,7 +146,12 @@ class _Work:
 
         photo = self._pictures.photo(payload["image"])
         knobs = _knobs(payload, *SIDES, "engine", "params", "seed", "count")
-        result = extend(ExtendRequest(photo=photo, **knobs), threads=self._threads, report=Previews(report))
+        result = extend(
+            ExtendRequest(photo=photo, **knobs),
+            threads=self._threads,
+            report=Previews(report),
+            models=self._models,
+        )
         place = plan_canvas(photo.size, **_knobs(payload, *SIDES)).photo_box
         return self._keep(payload, result, changed_box(result), at=(place.x0, place.y0))
 
@@ -153,7 +173,7 @@ class _Work:
             }
             kept |= {"notes": [f"found {', '.join(counts)}"], "blobs": self._needs(payload, ())}
             return self._with_mask(kept, Mask.from_bool(found.mask))
-        result = repair(request, threads=self._threads, report=Previews(report))
+        result = repair(request, threads=self._threads, report=Previews(report), models=self._models)
         return self._with_mask(self._keep(payload, result, changed_box(result)), result.mask)
 
     def _mask(self, name: str, size: Size, mask_from: Any, invert: bool) -> Mask:

@@ -11,7 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from reknit.config import usable_threads
+from reknit.config import load as load_settings
+from reknit.config import model_store, usable_threads
 from reknit.core.codec import Limits
 from reknit.jobs.blobs import Blobs
 from reknit.jobs.store import Store
@@ -76,7 +77,8 @@ def main() -> None:
         Blobs(settings.blobs_dir), settings.pictures_dir, limits=limits, cache_bytes=given.cache_bytes
     )
     warm()
-    work = handlers(pictures, threads=given.threads)
+    flags = {"data_dir": str(given.data_dir), "models_dir": str(given.models_dir)}
+    work = handlers(pictures, threads=given.threads, models=lambda: model_store(load_settings(flags)))
     serve(Store(settings.database), work, name=given.device, commands=commands, events=events)
 
 

@@ -1,0 +1,110 @@
+"""TorchScript networks: the same contracts, the same pixels. Needs PyTorch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reknit.core.errors import ExternalError, InputError
+from reknit.core.options import check_all
+from reknit.core.progress import Reporter
+from reknit.engines import torchscript
+from reknit.engines.base import Crop
+from reknit.engines.learned import NETWORK, LearnedEngine
+
+torch = pytest.importorskip("torch", reason="TorchScript models need PyTorch")
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+
+class Separate(torch.nn.Module):
+    """big-lama.pt's way: a picture and a mask of 0 to 1."""
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Paint the hole with the mean of what is known."""
+        image = image.clamp(0.0, 1.0)
+        known = (mask < 0.5).float()
+        mean = (image * known).sum([2, 3], keepdim=True) / known.sum([2, 3], keepdim=True)
+        return image * known + mean * (1 - known)
+
+
+class Joined(torch.nn.Module):
+    """MI-GAN's way: 0.5 − mask first, then a picture of −1 to 1 with the hole at 0."""
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        """Paint the hole with the mean of what is known."""
+        known = (given[:, :1] > 0).float()
+        image = given[:, 1:].clamp(-1.0, 1.0)
+        mean = (image * known).sum([2, 3], keepdim=True) / known.sum([2, 3], keepdim=True)
+        return image * known + mean * (1 - known)
+
+
+class Three(torch.nn.Module):
+    """No inpainting network."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Add three tensors."""
+        return a + b + c
+
+
+def saved(module: torch.nn.Module, path: Path) -> Path:
+    torch.jit.script(module.eval()).save(str(path))
+    return path
+
+
+def engine_of(path: Path, **params: object) -> LearnedEngine:
+    return NETWORK.configured(
+        check_all(NETWORK.spec.options, {"model": str(path), **params}, owner="test"), None
+    )
+
+
+def picture() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    pixels = np.empty((64, 72, 3), np.uint8)
+    pixels[:, :30] = (200, 60, 20)
+    pixels[:, 30:] = (30, 180, 90)
+    hole = np.zeros((64, 72), bool)
+    hole[10:30, 20:40] = True
+    return pixels, hole
+
+
+@pytest.mark.parametrize(
+    ("module", "stated"),
+    [
+        (Separate, "image=0..1 mask=1=hole output=0..1"),
+        (Separate, None),
+        (Joined, "layout=mask+image image=-1..1 mask=0.5-hole output=-1..1"),
+        (Joined, None),
+    ],
+)
+def test_a_file_paints_the_mean_of_what_is_known(
+    module: type[torch.nn.Module], stated: str | None, tmp_path: Path
+) -> None:
+    engine = engine_of(saved(module(), tmp_path / "net.pt"), contract=stated)
+    pixels, hole = picture()
+    crop = Crop(pixels=pixels, hole=hole, target=hole, source=~hole)
+    made = engine.load(threads=1).run(crop, {}, 1, Reporter())
+    assert np.abs(made[hole] - pixels[~hole].mean(axis=0)).max() <= 1.01
+    assert np.array_equal(made[~hole], pixels[~hole])
+    assert engine.spec.size_rule.multiple == 8
+
+
+def test_a_file_is_loaded_once_and_let_go(tmp_path: Path) -> None:
+    path = saved(Separate(), tmp_path / "net.pt")
+    first = torchscript.load(path, threads=1)
+    assert torchscript.load(path, threads=1) is first
+    torchscript.free()
+    assert torchscript.load(path, threads=1) is not first
+
+
+def test_a_pickle_is_no_model_and_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ExternalError) as caught:
+        engine_of(path).load(threads=1)
+    assert caught.value.code == "model.unreadable"
+
+
+def test_a_network_with_other_arguments_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not an inpainting model Reknit knows: inputs a") as caught:
+        engine_of(saved(Three(), tmp_path / "net.pt")).load(threads=1)
+    assert caught.value.code == "model.kind"
