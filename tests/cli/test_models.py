@@ -79,7 +79,7 @@ def test_show_a_file(reknit: Reknit, folder: Path) -> None:
     lama(folder / "x.onnx")
     out = reknit("models", "show", "x.onnx").out
     assert "onnx, lama, inpaint" in out
-    assert "image float32 1×3×64×64" in out
+    assert "image float32 1x3x64x64" in out
     assert reknit("models", "show", "x.onnx", "--json").data["inputs"]["mask"]["shape"] == [1, 1, 64, 64]
     assert reknit("models", "show", "gone.onnx", "--json").data["error"]["code"] == "file.missing"
     assert reknit("models", "show", "photo.jpg", "--json").data["error"]["code"] == "model.unrecognised"

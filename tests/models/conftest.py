@@ -28,6 +28,8 @@ class Web:
         The length it states, if not the true one.
     pause_s
         Waited after each 64 KiB.
+    skips
+        How many bytes further than asked it begins a range.
     """
 
     url: str = ""
@@ -38,6 +40,7 @@ class Web:
     states: int | None = None
     ranges: bool = True
     pause_s: float = 0.0
+    skips: int = 0
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     @property
@@ -74,6 +77,7 @@ def handler(web: Web) -> type[BaseHTTPRequestHandler]:
                 return
             same = self.headers.get("If-Range", web.etag) == web.etag
             start = int(span.removeprefix("bytes=").rstrip("-")) if span and web.ranges and same else 0
+            start += web.skips if start else 0
             if start >= len(web.content):
                 self.send_response(416)
                 self.send_header("Connection", "close")

@@ -74,6 +74,12 @@ def test_a_server_without_ranges_starts_again(web: Web, tmp_path: Path) -> None:
     assert fetch(web, tmp_path / "m").read_bytes() == CONTENT
 
 
+def test_a_range_that_was_not_asked_for_is_not_joined(web: Web, tmp_path: Path) -> None:
+    web.cuts, web.skips = [1_000_000], 7
+    assert fetch(web, tmp_path / "m", sha256=None, size=None).read_bytes() == CONTENT
+    assert web.starts == [0, 1_000_000, 0]
+
+
 def test_a_whole_part_is_only_checked(web: Web, tmp_path: Path) -> None:
     (tmp_path / ".m.part").write_bytes(CONTENT)
     assert fetch(web, tmp_path / "m").read_bytes() == CONTENT

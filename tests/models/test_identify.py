@@ -163,6 +163,45 @@ def test_onnx_that_is_no_inpainting_model_says_so(tmp_path: Path) -> None:
     assert "pixel_values" in found.notes[0]
 
 
+def test_onnx_with_its_weights_elsewhere_says_so(tmp_path: Path) -> None:
+    import onnx
+
+    path = weights.onnx_model(
+        tmp_path / "m.onnx",
+        {"input": (FLOAT, [1, 4, 8, 8])},
+        {"output": (FLOAT, [1, 3, 8, 8])},
+        {"w": (8, 8)},
+    )
+    model = onnx.load(path)
+    assert identify(path).complete
+    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    path.write_bytes(model.SerializeToString())
+    assert not identify(path).complete
+    assert "another file" in identify(path).notes[0]
+
+
+def test_a_graph_of_many_nodes_is_read_in_a_moment(tmp_path: Path) -> None:
+    """LaMa's exports have up to 17 500 nodes."""
+    import time
+
+    from onnx import helper, load, save
+
+    path = weights.onnx_model(
+        tmp_path / "m.onnx",
+        {"input": (FLOAT, [1, 4, 8, 8])},
+        {"output": (FLOAT, [1, 3, 8, 8])},
+        {"w": (8, 8)},
+    )
+    model = load(path)
+    model.graph.node.extend(
+        helper.make_node("Add", ["a", "b"], [f"c{n}"], name=f"Add_{n}") for n in range(17_500)
+    )
+    save(model, path)
+    start = time.process_time()
+    identify(path)
+    assert time.process_time() - start < 3.0
+
+
 def test_identities_become_plain_data(tmp_path: Path) -> None:
     path = weights.onnx_model(
         tmp_path / "m.onnx", {"input": (FLOAT, [1, 4, "h", None])}, {"output": (FLOAT, [1, 3, "h", "w"])}

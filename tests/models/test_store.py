@@ -197,7 +197,7 @@ def test_bring_refuses_what_does_not_inpaint(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         store(tmp_path).bring(path, QUIET)
     assert caught.value.code == "model.import"
-    assert "pixel_values float32 1×3×8×8" in caught.value.message
+    assert "pixel_values float32 1x3x8x8" in caught.value.message
     assert "--contract" in caught.value.hint
     stated = {"layout": "image,mask", "output": "0..1"}
     assert store(tmp_path).bring(path, QUIET, name="odd", contract=stated).card.contract == stated
@@ -255,3 +255,15 @@ def test_a_broken_statement_is_named(tmp_path: Path) -> None:
 
 def test_the_real_catalog_is_looked_up_quickly(tmp_path: Path) -> None:
     assert Store(tmp_path, offline=True, hub_cache=tmp_path, cards=catalog.load()).installed() == []
+
+
+@pytest.mark.parametrize("name", ["../x", 'a"]\n[model.b', "", "A B", "con/x"])
+def test_a_name_that_is_no_id_is_refused(tmp_path: Path, name: str) -> None:
+    path = lama(tmp_path / "x.onnx")
+    if name:
+        with pytest.raises(InputError) as caught:
+            store(tmp_path).bring(path, QUIET, name=name)
+        assert caught.value.code == "models.catalog"
+        assert not (tmp_path / "models").exists()
+    else:
+        assert store(tmp_path).bring(path, QUIET, name=name).card.id == "x"

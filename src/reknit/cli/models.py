@@ -53,13 +53,13 @@ def list_(installed: bool, models_dir: str | None, offline: bool | None, as_json
         print_json({"models": [_data(card, here.get(card.id)) for card in cards]})
         return 0
     for card in cards:
-        mark = click.style("✓", fg="green") if card.id in here else " "
+        mark = click.style("*", fg="green") if card.id in here else " "
         use = {True: "", False: ", not for commercial use", None: ""}[card.commercial]
         line = f"{mark} {card.id:<20} {_size(card.bytes):>8}  {card.title} ({card.licence}{use})"
         click.echo(line if card.engine != "none" else click.style(line, dim=True))
     if not cards:
         click.echo("no models on this machine")
-    click.echo(f"\n✓ on this machine, {len(here)} of {len(store.cards)}; `reknit models pull NAME` gets one")
+    click.echo(f"\n* on this machine, {len(here)} of {len(store.cards)}; `reknit models pull NAME` gets one")
     return 0
 
 

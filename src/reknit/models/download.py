@@ -247,6 +247,9 @@ class _Transfer:
     def _answer(self, answer: Any) -> None:
         if self._done and answer.status != 206:
             self._restart()
+        elif self._done and not answer.headers.get("Content-Range", "").startswith(f"bytes {self._done}-"):
+            self._restart()
+            raise _Broken(self._server(answer.status))
         stated = answer.headers.get("Content-Length")
         total = self._done + int(stated) if stated and stated.isdigit() else None
         if self._size is not None and total is not None and total != self._size:

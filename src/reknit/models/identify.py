@@ -45,6 +45,8 @@ class Identity:
         Of an ONNX graph; empty for other formats.
     opset : int or None
         Of an ONNX graph.
+    complete : bool
+        Whether the weights are in this file, and not in another beside it.
     notes : tuple of str
         What a user of the file should know.
     """
@@ -59,6 +61,7 @@ class Identity:
     inputs: Tensors = field(default_factory=lambda: MappingProxyType({}))
     outputs: Tensors = field(default_factory=lambda: MappingProxyType({}))
     opset: int | None = None
+    complete: bool = True
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +77,7 @@ class Identity:
             "inputs": _plain(self.inputs),
             "outputs": _plain(self.outputs),
             "opset": self.opset,
+            "complete": self.complete,
             "notes": list(self.notes),
         }
 
@@ -148,9 +152,9 @@ def _by_start(path: Path, start: bytes, size: int) -> Identity:
 def _onnx(path: Path, size: int) -> Identity:
     graph = onnx_graph.read(path)
     family = families.of_graph(graph.inputs, graph.outputs, graph.weights)
-    notes = ()
+    notes = ("its weights lie in another file beside it",) if graph.external else ()
     if not families.paints(graph.inputs, graph.outputs):
-        notes = ("its inputs are not those of an inpainting model: " + ", ".join(graph.inputs),)
+        notes += ("its inputs are not those of an inpainting model: " + ", ".join(graph.inputs),)
     numbers = {name: tensor for name, tensor in graph.weights.items() if tensor.dtype != "int64"}
     return Identity(
         format="onnx",
@@ -163,6 +167,7 @@ def _onnx(path: Path, size: int) -> Identity:
         inputs=MappingProxyType(graph.inputs),
         outputs=MappingProxyType(graph.outputs),
         opset=graph.opset,
+        complete=not graph.external,
         notes=notes,
     )
 

@@ -38,6 +38,8 @@ class Graph:
     opset : int or None
         Of the default domain.
     operators : frozenset of str
+    external : bool
+        Whether weights lie in another file beside this one.
     """
 
     inputs: dict[str, Tensor]
@@ -45,6 +47,7 @@ class Graph:
     weights: dict[str, Tensor]
     opset: int | None
     operators: frozenset[str]
+    external: bool = False
 
 
 def read(path: Path) -> Graph:
@@ -73,11 +76,12 @@ def read(path: Path) -> Graph:
 class _Walk:
     """Steps through protobuf fields of a mapped file; every span is checked against the one around it."""
 
-    __slots__ = ("_data", "_steps")
+    __slots__ = ("_data", "_external", "_steps")
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
         self._steps = Steps()
+        self._external = False
 
     def fields(self, span: Span) -> Iterator[tuple[int, int | Span]]:
         """Yield each field's number with its value: an int, or the span of its bytes."""
@@ -126,6 +130,7 @@ class _Walk:
             weights=weights,
             opset=opset,
             operators=frozenset(operators),
+            external=self._external,
         )
 
     def opset(self, span: Span) -> tuple[str, int]:
@@ -161,6 +166,8 @@ class _Walk:
                 dtype = value
             elif number == 8 and isinstance(value, tuple):
                 name = self._text(value)
+            elif number == 14 and value == 1:
+                self._external = True
         return name, _made(dtype, shape)
 
     def _value_info(self, span: Span) -> tuple[str, Tensor]:

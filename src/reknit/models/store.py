@@ -384,7 +384,7 @@ def missing(card: ModelCard) -> Unavailable:
 def described(identity: Identity) -> str:
     """Return in words what a file is."""
     inputs = ", ".join(
-        f"{name} {tensor.dtype} {'×'.join('?' if s is None else str(s) for s in tensor.shape)}"
+        f"{name} {tensor.dtype} {'x'.join('?' if s is None else str(s) for s in tensor.shape)}"
         for name, tensor in identity.inputs.items()
     )
     family = identity.family if identity.family != "unknown" else "unknown family"
@@ -438,7 +438,7 @@ def _toml(card: ModelCard) -> str:
         return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # TOML's basic strings are JSON's
 
     lines = [
-        f'[model."{card.id}"]',
+        f"[model.{json.dumps(card.id)}]",
         *(line(key, getattr(card, key)) for key in ("title", "engine", "family", "licence", "native_px")),
         *(line(key, getattr(card, key)) for key in ("multiple_of", "fixed_size")),
         f"files = [{{ {line('name', file.name)}, {line('sha256', file.sha256)}, {line('bytes', file.bytes)} }}]",
