@@ -112,14 +112,25 @@ def test_torchscript_by_its_code_and_by_its_weights(tmp_path: Path) -> None:
     assert (identify(lama).format, identify(lama).family) == ("torchscript", "lama")
     other = weights.torch_zip(tmp_path / "n.pt", module, {"__torch__/net.py": "class Net(Module): ..."})
     assert (identify(other).format, identify(other).family) == ("torchscript", "unknown")
-    assert identify(other).parameters == 12
-    migan = weights.torch_zip(
-        tmp_path / "o.pt", weights.state({"w": (5_973_366,)}, "HalfStorage"), {"__torch__/net.py": ""}
+    assert (identify(other).kind, identify(other).parameters) == ("unknown", 12)
+    code = {"__torch__/lib/model_zoo/migan_inference.py": ""}
+    migan = weights.torch_zip(tmp_path / "o.pt", weights.state({"w": (3, 4)}, "HalfStorage"), code)
+    assert (identify(migan).family, identify(migan).kind, identify(migan).dtype) == (
+        "migan",
+        "inpaint",
+        "float16",
     )
-    assert (identify(migan).family, identify(migan).dtype) == ("migan", "float16")
 
 
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
+
+
+def test_a_frozen_script_keeps_its_weights_with_its_constants(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    weights.torch_zip(path, {}, {"__torch__/net.py": ""})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("m/constants.pkl", weights.pickled(tuple(weights.state({"w": (7, 9)}).values())))
+    assert (identify(path).format, identify(path).parameters) == ("torchscript", 63)
 
 
 def test_onnx(tmp_path: Path) -> None:
@@ -145,6 +156,7 @@ def test_onnx(tmp_path: Path) -> None:
     [
         ({"input": (FLOAT, [1, 4, "h", "w"])}, 7150, "lama"),
         ({"image": (UINT8, ["n", 3, "h", "w"]), "mask": (UINT8, ["n", 1, "h", "w"])}, 2444, "migan"),
+        ({"image": (FLOAT, ["n", 3, "h", "w"]), "mask": (FLOAT, ["n", 1, "h", "w"])}, 2700, "migan"),
         ({"image": (FLOAT, ["n", 3, "h", "w"]), "mask": (FLOAT, ["n", 1, "h", "w"])}, 10, "unknown"),
     ],
 )

@@ -54,7 +54,7 @@ def of_tensors(tensors: Tensors) -> Family:
 
 
 def of_code(code: str, tensors: Tensors) -> Family:
-    """Return the family of a TorchScript archive: by its weights' names, its modules' names, its size."""
+    """Return the family of a TorchScript archive: by its weights' names, else its modules'."""
     family = of_tensors(tensors)
     if family.name != "unknown":
         return family
@@ -65,7 +65,7 @@ def of_code(code: str, tensors: Tensors) -> Family:
     ):
         if any(mark in text for mark in marks):
             return Family(name=name, kind="inpaint", in_channels=4)
-    return _by_size(tensors)
+    return Family()
 
 
 def of_graph(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], weights: Tensors) -> Family:
@@ -73,7 +73,7 @@ def of_graph(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], weight
     family = of_tensors(weights)
     if family.name != "unknown" or not paints(inputs, outputs):
         return family
-    return _by_size(weights)
+    return Family(name=_of_size(weights), kind="inpaint")
 
 
 def paints(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> bool:
@@ -93,13 +93,14 @@ def _channels(tensor: Tensor) -> int | None:
     return None
 
 
-def _by_size(weights: Tensors) -> Family:
-    """Return the eraser whose number of weights this is: LaMa 51.0, MI-GAN 6.0, MAT 61.6 million."""
+_MILLIONS = {"lama": (50.5, 53.0), "migan": (5.8, 7.6), "mat": (60.0, 63.0)}
+"""How many numbers ONNX exports of the published erasers hold: their 51.0, 6.0 and 61.6 million weights, some
+folded, and tables of constants (MI-GAN's noise is 1 to 1.4 million of them)."""
+
+
+def _of_size(weights: Tensors) -> str:
     millions = sum(tensor.elements for tensor in weights.values()) / 1e6
-    for name, low, high in (("lama", 50.5, 53.0), ("migan", 5.8, 7.6), ("mat", 60.0, 63.0)):
-        if low <= millions <= high:
-            return Family(name=name, kind="inpaint")
-    return Family(kind="inpaint")
+    return next((name for name, (low, high) in _MILLIONS.items() if low <= millions <= high), "unknown")
 
 
 def _erasers(tensors: Tensors) -> Family | None:

@@ -389,8 +389,12 @@ def described(identity: Identity) -> str:
     )
     family = identity.family if identity.family != "unknown" else "unknown family"
     kind = "" if identity.kind == "unknown" else f", {identity.kind}"
-    size = f", {identity.parameters / 1e6:.1f} M weights" if identity.parameters else ""
+    size = f", {_count(identity.parameters)} weights" if identity.parameters else ""
     return f"{identity.format}, {family}{kind}{size}" + (f", inputs {inputs}" if inputs else "")
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number}"
 
 
 def _fits(card: ModelCard, file: ModelFile, path: Path) -> bool:

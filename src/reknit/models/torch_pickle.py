@@ -86,20 +86,25 @@ def read_legacy(path: Path) -> Contents:
 
 
 def _archive(archive: zipfile.ZipFile) -> Contents:
-    names = {PurePosixPath(name).parts[-1:]: name for name in archive.namelist() if name.endswith("data.pkl")}
-    if not names:
+    pickles = {PurePosixPath(name).name: name for name in archive.namelist() if name.endswith(".pkl")}
+    if "data.pkl" not in pickles:
         raise damaged("the archive holds no PyTorch pickle")
-    tensors = _flat(
-        _interpreted(io.BytesIO(_member(archive, names[("data.pkl",)], MAX_PICKLE_BYTES)), Steps())
-    )
+    tensors = _member_tensors(archive, pickles["data.pkl"])
+    if "constants.pkl" in pickles:  # where a frozen script keeps its weights
+        constants = _member_tensors(archive, pickles["constants.pkl"])
+        tensors |= {f"constants.{name}": tensor for name, tensor in constants.items()}
     code = [name for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
-    script = bool(code) or any(name.endswith("constants.pkl") for name in archive.namelist())
+    script = bool(code) or "constants.pkl" in pickles
     text = "\n".join(code)
     for name in code[:100]:
         text += "\n" + _member(archive, name, MAX_CODE_BYTES).decode("utf-8", "replace")
         if len(text) > MAX_CODE_BYTES:
             break
     return Contents(tensors=tensors, script=script, code=text)
+
+
+def _member_tensors(archive: zipfile.ZipFile, name: str) -> dict[str, Tensor]:
+    return _flat(_interpreted(io.BytesIO(_member(archive, name, MAX_PICKLE_BYTES)), Steps()))
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
