@@ -115,7 +115,7 @@ def extend(studio: Studio) -> Image.Image:
 def gallery(studio: Studio) -> Image.Image:
     """Past results."""
     for photo, kind, how in (
-        (data.astronaut(), "extend", {"left": "30%"}),
+        (data.coffee(), "extend", {"top": "20%"}),
         (damage(data.chelsea(), seed=6, kinds=("dust", "scratch")).pixels, "repair", {"sensitivity": 0.8}),
         (data.chelsea(), "extend", {"aspect": "16:9"}),
     ):
