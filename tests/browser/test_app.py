@@ -108,7 +108,10 @@ def test_sixteen_bits_stay_sixteen_bits(visitor: Visitor) -> None:
     assert Image.open(io.BytesIO(as_jpeg)).format == "JPEG"
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "WEBP"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", ["TIFF", pytest.param("AVIF", marks=SLOW), pytest.param("WEBP", marks=SLOW)])
 def test_formats_that_browsers_may_not_know_are_shown(visitor: Visitor, kind: str) -> None:
     file = io.BytesIO()
     Image.fromarray(photos.marked()).save(file, kind)

@@ -366,6 +366,7 @@ def test_errors_are_told_with_what_helps(shell: Shell) -> None:
 # --- lasting -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_reload_in_the_middle_of_a_job_loses_nothing(shell: Shell) -> None:
     shell.server.world.delay_s = 3
     shell.open()
@@ -385,6 +386,7 @@ def test_a_reload_in_the_middle_of_a_job_loses_nothing(shell: Shell) -> None:
     assert shell.get("run").is_enabled()
 
 
+@pytest.mark.slow
 def test_the_page_finds_a_server_again_that_was_away(shell: Shell) -> None:
     shell.server.world.delay_s = 2.5
     shell.open()
@@ -399,6 +401,7 @@ def test_the_page_finds_a_server_again_that_was_away(shell: Shell) -> None:
     shell.gone("banner")
 
 
+@pytest.mark.slow
 def test_tabs_keep_to_themselves_and_a_fresh_one_may_go_on(shell: Shell, context: BrowserContext) -> None:
     shell.open(name="one.png")
     shell.paint()

@@ -168,15 +168,15 @@ class Visitor:
         """Return where the two coloured discs of `photos.marked` are seen, once the picture stands still."""
         before: list[Point] = []
         for _ in range(100):
-            now = [found for colour in COLOURS if (found := self._seen(colour)) is not None]
+            shot = np.asarray(Image.open(BytesIO(self.page.screenshot())).convert("RGB")).astype(np.int16)
+            now = [found for colour in COLOURS if (found := self._seen(shot, colour)) is not None]
             if len(now) == 2 and now == before:
                 return now[0], now[1]
             before = now
             self.still()
         raise AssertionError(f"the marks are not seen: {before}")
 
-    def _seen(self, colour: tuple[int, int, int]) -> Point | None:
-        shot = np.asarray(Image.open(BytesIO(self.page.screenshot())).convert("RGB")).astype(int)
+    def _seen(self, shot: NDArray[np.int16], colour: tuple[int, int, int]) -> Point | None:
         ys, xs = np.nonzero(np.abs(shot - colour).max(axis=2) < 50)
         if len(xs) < 12:
             return None
