@@ -69,6 +69,23 @@ def test_overlays_add_and_replace(tmp_path: Path) -> None:
     assert catalog.load()["big-lama"].title != "Mine"
 
 
+def test_installed_packages_add_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point's function says where a package's catalog is."""
+    path = tmp_path / "theirs.toml"
+    path.write_text(ENTRY)
+
+    class Point:
+        def load(self) -> object:
+            return lambda: str(path)
+
+    def entry_points(*, group: str) -> list[Point]:
+        return [Point()] if group == "reknit.models" else []
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+    assert "mine" in catalog.load(plugins=True)
+    assert "mine" not in catalog.load()
+
+
 @pytest.mark.parametrize(
     ("change", "hint"),
     [

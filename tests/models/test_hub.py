@@ -78,3 +78,10 @@ def test_no_hub(tmp_path: Path) -> None:
     with pytest.raises(ReknitError) as caught:
         fetch(Web(url="http://127.0.0.1:9"), tmp_path)
     assert caught.value.code == "download.network"
+
+
+def test_a_cache_that_cannot_be_written(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "models--owner--name").write_bytes(b"a file where a folder should be")
+    with pytest.raises(ReknitError) as caught:
+        fetch(web, tmp_path)
+    assert caught.value.code == "file.unwritable"

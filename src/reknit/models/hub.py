@@ -18,6 +18,8 @@ from reknit.core.progress import Report
 from reknit.models.catalog import ModelFile
 from reknit.models.download import check_room, checksum, disk_errors, stays_offline
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO)
+
 
 def cached(file: ModelFile, cache: Path) -> Path | None:
     """Return where the hub's cache holds ``file``: the newest revision fetched, else any that has it."""
@@ -102,7 +104,7 @@ def _download(
                 repo=repo,
             ) from error
         with disk_errors(cache / file.name):
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
                 raise
         raise _unreachable(repo, error) from error
     return Path(path)
