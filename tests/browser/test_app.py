@@ -226,6 +226,19 @@ def test_each_tool_marks_what_is_removed(visitor: Visitor, key: str) -> None:
     check_only_the_mask_changed(photos.read(given), after, mask, reach(job))
 
 
+def test_the_keyboard_alone_paints_and_fills(visitor: Visitor) -> None:
+    given = photos.png(photos.scene())
+    visitor.open(given)
+    visitor.page.locator(".skip").focus()
+    visitor.keys("Enter", "ArrowRight")
+    visitor.page.keyboard.down("Space")
+    visitor.keys(*["ArrowRight"] * 6)
+    visitor.page.keyboard.up("Space")
+    job = visitor.fill()
+    after = photos.read(visitor.file(job["result"]["images"][0]["id"]))
+    check_only_the_mask_changed(photos.read(given), after, visitor.filled(job), reach(job))
+
+
 def test_the_mask_is_grown_inverted_saved_and_loaded(visitor: Visitor) -> None:
     visitor.open(photos.png(photos.scene()))
     visitor.keys("r")

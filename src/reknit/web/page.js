@@ -341,7 +341,7 @@ class Page {
       { part: "mask", keys: ["Delete", "Backspace"], words: say("key.clear"), run: () => editor.clearMask() },
       { part: "view", keys: [], shown: "Space", words: say("key.pan"), run: null },
       { part: "view", keys: [], shown: "Wheel", words: say("key.zoom"), run: null },
-      { part: "view", keys: ["+", "=", "-"], shown: "+ | -", words: say("view.in"), run: (key) => editor.zoomBy(key === "-" ? 1 / 1.25 : 1.25) },
+      { part: "view", keys: ["+", "=", "-"], shown: "+ | -", words: say("key.scale"), run: (key) => editor.zoomBy(key === "-" ? 1 / 1.25 : 1.25) },
       { part: "view", keys: ["0"], words: say("key.fit"), run: () => editor.fit() },
       { part: "view", keys: ["z"], words: say("key.actual"), run: () => editor.actualSize() },
       { part: "view", keys: ["\\"], words: say("key.compare"), run: () => compare.hold(true), released: () => compare.hold(false) },

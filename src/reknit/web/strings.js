@@ -282,6 +282,7 @@ const english = {
   "key.clear": "Clear the mask",
   "key.pan": "Move the view while held",
   "key.zoom": "Zoom at the pointer",
+  "key.scale": "Zoom in or out",
   "key.fit": "Fit to the window",
   "key.actual": "Actual size",
   "key.compare": "See the original while held",
