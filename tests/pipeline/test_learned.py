@@ -64,11 +64,11 @@ def kept(result: FillResult, pixels: NDArray[Any], hole: NDArray[np.bool_]) -> b
 
 def test_300_specks_are_few_calls_at_full_scale(tmp_path: Path, crops: list[Crop]) -> None:
     path = write(tmp_path / "net.onnx", Net(side=512))
-    pixels, hole = noise(2000, 2000), np.zeros((2000, 2000), bool)
-    for y, x in np.random.default_rng(1).integers(3, 1996, (300, 2)):
+    pixels, hole = noise(1100, 1100), np.zeros((1100, 1100), bool)
+    for y, x in np.random.default_rng(1).integers(3, 1096, (300, 2)):
         hole[y - 2 : y + 3, x - 2 : x + 3] = True
     result = filled(pixels, hole, path)
-    assert 16 <= len(crops) <= 36
+    assert 4 <= len(crops) <= 16
     widest = max(max(context.size.shape) for _, context in result.plan.regions)
     assert widest <= 1.25 * 512, "specks are not filled at a coarser scale"
     assert kept(result, pixels, hole)
@@ -80,7 +80,6 @@ def test_300_specks_are_few_calls_at_full_scale(tmp_path: Path, crops: list[Crop
         ((1, 9), np.s_[:, 3:5]),
         ((7, 1000), np.s_[2:5, 400:600]),
         ((33, 61), np.s_[:10, :20]),
-        ((2999, 4001), np.s_[1200:1600, 2000:2400]),
         ((300, 401), np.s_[1:, :]),
     ],
 )
@@ -96,6 +95,16 @@ def test_odd_sizes_cost_one_call_and_stay_as_they_were_outside(
     assert kept(result, pixels, where)
     mean = result.photos[0].pixels[where].mean(axis=0)
     assert np.abs(mean - (150, 110, 70)).max() < 16
+
+
+def test_a_large_photo_costs_one_call_and_no_copy_of_it_goes_to_the_network(
+    tmp_path: Path, crops: list[Crop]
+) -> None:
+    pixels, hole = np.full((2999, 4001, 3), 90, np.uint8), np.zeros((2999, 4001), bool)
+    hole[1200:1600, 2000:2400] = True
+    result = filled(pixels, hole, write(tmp_path / "net.onnx", Net()))
+    assert [crop.hole.shape for crop in crops] == [(512, 512)]
+    assert np.array_equal(result.photos[0].pixels, pixels)
 
 
 def test_a_crop_is_not_enlarged_where_the_photo_has_room(tmp_path: Path, crops: list[Crop]) -> None:

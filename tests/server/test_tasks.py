@@ -94,6 +94,8 @@ def test_a_drawn_seed_is_told(pictures: Pictures, ids: tuple[str, str]) -> None:
         ({"mask": "0" * 64}, NotFound, "picture.missing"),
         ({"engine": "exemplr"}, NotFound, "engine.unknown"),
         ({"engine": "telea", "params": {"quality": "best"}}, InputError, "option.unknown"),
+        ({"engine": "network", "params": {"model": "/etc/passwd"}}, InputError, "option.value"),
+        ({"engine": "lama", "params": {"model": "..\\net.onnx"}}, InputError, "option.value"),
     ],
 )
 def test_mistakes_are_found_before_the_work(

@@ -17,6 +17,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from reknit.config import load as load_settings
+from reknit.config import model_store
 from reknit.core.errors import InputError, ReknitError, nearest_name
 from reknit.jobs import retention
 from reknit.jobs.blobs import Blobs
@@ -97,6 +99,7 @@ def build(settings: ServeSettings) -> Rooms:
         segmenter=Segmenter(settings.models / "sam"),
         hub=hub,
         supervisor=supervisor,
+        models=lambda: model_store(load_settings(worker.folders(settings.data_dir, settings.models))),
     )
 
 

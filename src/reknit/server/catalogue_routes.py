@@ -14,6 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from reknit import __version__
 from reknit.core.request import FILL_OPTIONS
 from reknit.engines import registry
+from reknit.engines.learned import installable
+from reknit.pipeline.plan import AUTOMATIC
 from reknit.server.metrics import Metrics, family, resident_bytes
 from reknit.server.problem import Json
 from reknit.server.rooms import Rooms, rooms_of
@@ -40,9 +42,29 @@ def _engines() -> dict[str, Any]:
 
 @router.get("/api/v1/models", responses={200: {"model": ModelsOut}}, operation_id="models")
 def models(request: Request) -> Response:
-    """List the models found in the models folder: those that select by a click. No engine here needs any."""
-    found = rooms_of(request).segmenter.installed()
-    return Json({"models": [_selecting(name) for name in found]})
+    """List the models of learned engines, also those that are not here, and those that select by a click."""
+    rooms = rooms_of(request)
+    return Json({"models": [*_learned(rooms), *(_selecting(name) for name in rooms.segmenter.installed())]})
+
+
+def _learned(rooms: Rooms) -> list[dict[str, Any]]:
+    if rooms.models is None:
+        return []
+    store = rooms.models()
+    found: list[dict[str, Any]] = []
+    for card in installable(store.cards.values(), AUTOMATIC):
+        here = store.look(card) is not None
+        reason = f"{card.licence}" if here else f"reknit models pull {card.id}"
+        found.append(
+            {
+                "name": card.id,
+                "engine": card.family,
+                "title": card.title,
+                "installed": here,
+                "verdict": {"level": "fits" if here else "unknown", "reason": reason},
+            }
+        )
+    return found
 
 
 def _selecting(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import cast
 from starlette.requests import Request
 
 from reknit.core.codec import Limits
+from reknit.engines.base import Models
 from reknit.jobs.blobs import Blobs
 from reknit.jobs.events import Hub
 from reknit.jobs.store import FILE_NAME, Store
@@ -87,7 +88,7 @@ class ServeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
-    """The shared objects."""
+    """The shared objects; ``models`` gives the models of learned engines on this machine."""
 
     settings: ServeSettings
     store: Store
@@ -97,6 +98,7 @@ class Rooms:
     segmenter: Segmenter
     hub: Hub
     supervisor: Supervisor
+    models: Models | None = None
     started: float = field(default_factory=time.time)
 
 

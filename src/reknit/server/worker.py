@@ -35,6 +35,11 @@ def command(settings: ServeSettings) -> list[str]:
     ]  # fmt: skip
 
 
+def folders(data_dir: Path, models_dir: Path) -> dict[str, str]:
+    """Return the settings that say where models lie."""
+    return {"data_dir": str(data_dir), "models_dir": str(models_dir)}
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m reknit.server.worker", description="A worker of reknit serve."
@@ -77,7 +82,7 @@ def main() -> None:
         Blobs(settings.blobs_dir), settings.pictures_dir, limits=limits, cache_bytes=given.cache_bytes
     )
     warm()
-    flags = {"data_dir": str(given.data_dir), "models_dir": str(given.models_dir)}
+    flags = folders(given.data_dir, given.models_dir)
     work = handlers(pictures, threads=given.threads, models=lambda: model_store(load_settings(flags)))
     serve(Store(settings.database), work, name=given.device, commands=commands, events=events)
 

@@ -25,9 +25,9 @@ export function engineChoices({ engines, models }) {
   const ready = /** @type {[string, string]} */ ([say("verdict.ready"), "good"]);
   const auto = { key: "auto", engine: "auto", model: null, title: say("engine.auto"), text: say("engine.auto.text"), badge: ready, usable: true };
   const plain = engines
-    .filter(({ name }) => !models.some((model) => model.engine === name))
+    .filter(({ name, options }) => !models.some((model) => model.engine === name) && !options.some((option) => option.name === "model"))
     .map(({ name, title }) => ({ key: name, engine: name, model: null, title: readable(name), text: title, badge: ready, usable: true }));
-  const learned = models.map((model) => ({
+  const learned = models.filter((model) => engines.some(({ name }) => name === model.engine)).map((model) => ({
     key: `${model.engine}/${model.name}`,
     engine: model.engine,
     model: model.name,
