@@ -14,8 +14,10 @@ from reknit.core.mask import Mask
 from reknit.core.progress import Report
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
+from reknit.engines import contracts
 from reknit.engines.base import Crop, Samples
-from reknit.engines.learned import LearnedSession
+from reknit.engines.learned import RUNTIMES, LearnedSession
+from reknit.models import catalog
 from reknit.models.store import Store
 from reknit.pipeline.fill import fill
 from reknit.pipeline.plan import plan_fill
@@ -158,6 +160,14 @@ def request(engine: str, **params: Any) -> FillRequest:
     return FillRequest(
         photo=Photo(pixels=noise(400, 400)), mask=Mask.from_bool(hole), engine=engine, params=params
     )
+
+
+def test_the_catalogue_and_the_engines_use_the_same_words() -> None:
+    assert dict(contracts.WORDS) == dict(catalog.CONTRACT)
+    for card in catalog.load().values():
+        if card.engine in RUNTIMES:
+            assert card.contract is not None, f"{card.id}: a file that needs a trial"
+            assert {"image", "mask", "output"} <= set(card.contract)
 
 
 def store_of(folder: Path, *names: str) -> Store:
