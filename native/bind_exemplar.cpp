@@ -54,6 +54,11 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"texture", &s.texture},
                                                 {"variety", &s.variety},
                                                 {"repeats", &s.repeats},
+                                                {"foreign", &s.foreign},
+                                                {"shift_bias", &s.shift_bias},
+                                                {"shift_share", &s.shift_share},
+                                                {"potts_busy", &s.potts_busy},
+                                                {"ring", &s.ring},
                                                 {"potts", &s.potts},
                                                 {"proximity", &s.proximity},
                                                 {"proximity_x", &s.proximity_x},
@@ -78,6 +83,8 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"large", &s.large},
                                                 {"huge", &s.huge},
                                                 {"radius", &s.radius},
+                                                {"shifts", &s.shifts},
+
                                                 {"tolerance", &s.tolerance},
                                                 {"blend_sweeps", &s.blend_sweeps}};
   for (auto [key, value] : given) {

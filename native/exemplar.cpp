@@ -4,11 +4,13 @@
 #include <vector>
 
 #include "field.hpp"
+#include "foreign.hpp"
 #include "kernels.hpp"
 #include "level.hpp"
 #include "onion.hpp"
 #include "render.hpp"
 #include "search.hpp"
+#include "shifts.hpp"
 #include "threads.hpp"
 #include "vote.hpp"
 #include "wear.hpp"
@@ -18,6 +20,8 @@ namespace reknit {
 namespace {
 
 constexpr size_t kWearPixels = 1 << 20;  // of a level whose wear is measured: it takes a look at each
+constexpr int kForeignLevels = 4;        // so many of the coarsest, which decide what goes where
+constexpr int kNarrowLevels = 2;         // so many of the finest, compared on 5 × 5 pixels alone
 constexpr int kSharedSites = 2000;       // levels with fewer sites are not worth waking anyone
 
 // How hard a level is worked on.
@@ -67,20 +71,30 @@ class Filler {
     if (s_.seed != 0)
       for (int k = count == 1 ? 0 : 1; k < count; ++k)
         thin_sources(levels[static_cast<size_t>(k)], s_.variety, s_.seed);
+    shifts_ = find_shifts(levels, s_, kernels_);
+    // What a picture repeats may well be missing along the hole.
+    if (count > 1 && shifts_[0].empty() && s_.foreign > 0) {
+      const Rim rim(levels.back());
+      for (int k = count - 1; k >= std::max(1, count - kForeignLevels); --k)
+        rim.measure(levels[static_cast<size_t>(k)]);
+    }
     Field field;
     for (int k = count - 1; k >= 0; --k) {
       Level& level = levels[static_cast<size_t>(k)];
       pool_ = level.sites.count() >= kSharedSites ? &shared_ : &alone_;
+      if (k < kNarrowLevels) s_.ring = 0;
       const LevelView view = look(level, s_);
       if (k == count - 1) {
         // A single level has but a small hole, and small holes are many.
         const int samples = count == 1 ? s_.onion_samples / 3 : s_.onion_samples;
-        peel(level, view, kernels_, samples, s_.seed, [this] { poll(); });
+        peel(level, view, kernels_, samples, shifts_[static_cast<size_t>(k)], s_.shift_bias, s_.seed,
+             [this] { poll(); });
         field = Field(level.sites.count());
         scatter(level, field, s_.seed);
         weigh_by_depth(level, s_.confidence);
       } else {
-        field = refine(levels.back(), field, level);
+        field = refine(levels.back(), field, level, shifts_[static_cast<size_t>(k) + 1],
+                       shifts_[static_cast<size_t>(k)]);
         scatter(level, field, s_.seed + static_cast<uint32_t>(k));
         weigh_by_depth(level, s_.confidence);
         vote(level, view, field, true, s_, kernels_, *pool_);
@@ -121,7 +135,8 @@ class Filler {
       for (int i = 0; i < passes; ++i) {
         const uint32_t seed =
             s_.seed * 31 + static_cast<uint32_t>(k) * 1009 + static_cast<uint32_t>(round) * 131;
-        sweep(view, field, {++pass, e.radius, i == 0, seed}, s_, kernels_, *pool_);
+        sweep(view, field, {++pass, e.radius, i == 0, seed, &shifts_[static_cast<size_t>(k)]}, s_, kernels_,
+              *pool_);
         if (i < e.sweeps) advance(part);
       }
       if (k == 0 && round == e.rounds - 1) return;
@@ -167,6 +182,7 @@ class Filler {
   const Kernels& kernels_;
   ThreadPool shared_, alone_;
   ThreadPool* pool_ = &alone_;
+  std::vector<std::vector<int32_t>> shifts_;  // of each level
   double total_ = 1, done_ = 0, energy_ = 0;
 };
 

@@ -110,7 +110,8 @@ void stir_seams(const Sites& s, Field& field) {
   }
 }
 
-Field refine(const Level& coarse, const Field& from, const Level& fine) {
+Field refine(const Level& coarse, const Field& from, const Level& fine,
+             const std::vector<int32_t>& coarse_shifts, const std::vector<int32_t>& fine_shifts) {
   Field field(fine.sites.count());
   SiteFinder finder(coarse);
   double rx = static_cast<double>(fine.width) / coarse.width,
@@ -129,6 +130,15 @@ Field refine(const Level& coarse, const Field& from, const Level& fine) {
           for (int dx = -r; dx <= r && site < 0; ++dx) site = finder.find(cx + dx, cy + dy);
       if (site < 0 || from.offset[static_cast<size_t>(site)] == kNowhere) continue;
       const int32_t offset = from.offset[static_cast<size_t>(site)];
+      const auto shift = std::find(coarse_shifts.begin(), coarse_shifts.end(), offset);
+      if (shift != coarse_shifts.end()) {
+        const int32_t exact = fine_shifts[static_cast<size_t>(shift - coarse_shifts.begin())];
+        const int u = x + offset_x(exact), v = y + offset_y(exact);
+        if (is_source(fine, u, v)) {
+          field.offset[static_cast<size_t>(i)] = exact;
+          continue;
+        }
+      }
       const int u = std::min(std::max(x + round(rx * offset_x(offset)), kRadius), fine.width - 1 - kRadius);
       const int v = std::min(std::max(y + round(ry * offset_y(offset)), kRadius), fine.height - 1 - kRadius);
       bool placed = false;

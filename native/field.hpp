@@ -48,7 +48,9 @@ void stir(const Sites& sites, const std::vector<uint8_t>& changed, Field& field)
 // Sets field.stirred where a site disagrees with a neighbour: only there pieces meet and may be mended.
 void stir_seams(const Sites& sites, Field& field);
 
-// Carries a coarser level's offsets over, each moved to the nearest source.
-Field refine(const Level& coarse, const Field& from, const Level& fine);
+// Carries a coarser level's offsets over, each moved to the nearest source; one that equals a known shift
+// there becomes the same shift here.
+Field refine(const Level& coarse, const Field& from, const Level& fine,
+             const std::vector<int32_t>& coarse_shifts, const std::vector<int32_t>& fine_shifts);
 
 }  // namespace reknit

@@ -14,6 +14,9 @@ struct LevelView {
   uint8_t* guide;
   const uint8_t* flags;
   const uint8_t* weight;
+  const uint8_t* unlike;  // or null; see foreign.hpp
+  const uint8_t* away;
+  int foreign_price;
   const uint8_t* wear;  // or null
   int wear_price;       // of one copy too many
   const int32_t* at;
@@ -26,6 +29,8 @@ struct LevelView {
   float reach_x, reach_y;        // px that one unit of cost pays for
   int bank_row;                  // sources from this row on are transformed copies: no distance
   int bank_price;
+  float ring_inverse;          // 256 / ring_share
+  int core_share, ring_share;  // of the inner 5 × 5 and of the rest of a wide patch, in 1/256; ring 0: narrow
 };
 
 // One pass of PatchMatch (Barnes et al. 2009, doi 10.1145/1531326.1531330) over rows [first_row, last_row),
@@ -38,6 +43,9 @@ struct Sweep {
   bool rescore;  // the guide changed since the costs were taken, where `stirred` says so
   int radius;    // of the first random probe, halved down to 1; 0 for none
   int disagreement;
+  int disagreement_busy;  // added to it where the texture channel is full
+  const int32_t* shifts;  // offsets worth trying anywhere
+  int shift_count;
   uint32_t seed, pass;  // pass counts from 1
   const uint8_t* stirred;
   uint16_t* visited;

@@ -16,9 +16,26 @@ inline int proximity(const LevelView& v, int source_row, int dx, int dy) {
                           8);
 }
 
+// What a source that is like nothing near along the hole costs a site.
+inline int foreign(const LevelView& v, int site, ptrdiff_t source) {
+  if (!v.unlike) return 0;
+  const uint8_t* a = v.unlike + source * kRimSamples;
+  const uint8_t* b = v.away + static_cast<ptrdiff_t>(site) * kRimSamples;
+#if defined(__AVX2__)
+  const __m128i sum = _mm_adds_epu8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a)),
+                                    _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+  const __m128i pairs = _mm_min_epu8(sum, _mm_srli_epi16(sum, 8));
+  const int least = _mm_extract_epi16(_mm_minpos_epu16(pairs), 0);
+#else
+  int least = 255;
+  for (int k = 0; k < kRimSamples; ++k) least = least < a[k] + b[k] ? least : a[k] + b[k];
+#endif
+  return least * v.foreign_price;
+}
+
 // What a source costs apart from its looks.
-inline int prior(const LevelView& v, ptrdiff_t source, int source_row, int dx, int dy) {
-  const int near = proximity(v, source_row, dx, dy);
+inline int prior(const LevelView& v, int site, ptrdiff_t source, int source_row, int dx, int dy) {
+  const int near = proximity(v, source_row, dx, dy) + foreign(v, site, source);
   return v.wear ? near + ((v.wear[source] * v.wear_price) >> 4) : near;
 }
 
@@ -27,9 +44,37 @@ inline TargetPatch patch_at(const LevelView& v, int at) {
   return TargetPatch(v.guide + corner * 4, v.weight + corner, v.stride);
 }
 
-inline const uint8_t* corner_of(const LevelView& v, ptrdiff_t at) {
-  return v.guide + (at - static_cast<ptrdiff_t>(kRadius) * v.stride - kRadius) * 4;
-}
+// A site's patch: 5 × 5 pixels, or 9 × 9 where the level is compared on wide ones. What lies around the inner
+// ones is only looked at where those fit.
+class Compared {
+ public:
+  Compared(const LevelView& v, int at) : view_(v), at_(at), core_(patch_at(v, at)) {}
+
+  // The cost of the source; at least `bound` if it is no less than that.
+  int cost(ptrdiff_t source, int bound) {
+    const int core = core_.cost(view_.guide + (source - corner(kRadius)) * 4);
+    if (view_.ring_share == 0) return core;
+    const int inner = static_cast<int>(static_cast<int64_t>(core) * view_.core_share >> 8);
+    if (inner >= bound) return inner;
+    if (!aimed_) {
+      ring_.aim(view_.guide + (at_ - corner(kReach)) * 4, view_.weight + at_ - corner(kReach), view_.stride);
+      aimed_ = true;
+    }
+    const float left = static_cast<float>(bound - inner) * view_.ring_inverse + 1;
+    const int enough = left < 2e9f ? static_cast<int>(left) : INT32_MAX;
+    const int outer = ring_.cost(view_.guide + (source - corner(kReach)) * 4, enough);
+    return inner + static_cast<int>(static_cast<int64_t>(outer) * view_.ring_share >> 8);
+  }
+
+ private:
+  ptrdiff_t corner(int radius) const { return static_cast<ptrdiff_t>(radius) * view_.stride + radius; }
+
+  const LevelView& view_;
+  int at_;
+  TargetPatch core_;
+  TargetRing ring_;
+  bool aimed_ = false;
+};
 
 // A site's four neighbours' offsets and what each candidate owes for differing from them.
 struct Neighbours {
@@ -46,19 +91,21 @@ struct Neighbours {
 // The best offset of one site so far.
 struct Best {
   const LevelView& view;
-  const TargetPatch& patch;
+  Compared& patch;
   const Neighbours& neighbours;
-  int at, row;
+  int site, at, row;
   int32_t offset;
   int cost, total;
 
   void offer(int32_t candidate, int dx, int dy, ptrdiff_t source) {
     if (candidate == offset || !(view.flags[source] & kSource)) return;
     const int owed = neighbours.owed(candidate);
-    const int near = proximity(view, row + dy, dx, dy);
     const int bound = total - owed;
+    int near = proximity(view, row + dy, dx, dy);
     if (near >= bound) return;
-    const int c = patch.cost(corner_of(view, source)) + near;
+    near += foreign(view, site, source);
+    if (near >= bound) return;
+    const int c = patch.cost(source, bound - near) + near;
     if (c >= bound) return;
     offset = candidate;
     cost = c;
@@ -68,6 +115,14 @@ struct Best {
   void offer(int32_t candidate) {
     if (candidate == kNowhere) return;
     const int dx = offset_x(candidate), dy = offset_y(candidate);
+    offer(candidate, dx, dy, at + static_cast<ptrdiff_t>(dy) * view.stride + dx);
+  }
+
+  // As offer(), for an offset that may lead out of the picture.
+  void try_shift(int32_t candidate) {
+    const int dx = offset_x(candidate), dy = offset_y(candidate);
+    const int column = at - (row + kReach) * view.stride - kReach;
+    if (column + dx < 0 || column + dx >= view.width || row + dy < 0 || row + dy >= view.height) return;
     offer(candidate, dx, dy, at + static_cast<ptrdiff_t>(dy) * view.stride + dx);
   }
 
@@ -103,7 +158,8 @@ void sweep_site(const LevelView& view, const Sweep& s, int i, int row, int begin
   if (s.offset[i] == kNowhere) return;
   const int at = view.at[i];
   Neighbours n;
-  n.price = s.disagreement;
+  const int busyness = view.guide[static_cast<ptrdiff_t>(at) * 4 + 3];
+  n.price = s.disagreement + (s.disagreement_busy * busyness >> 8);
   n.offset[0] = i > begin && view.at[i - 1] == at - 1 ? s.offset[i - 1] : kNowhere;
   n.offset[1] = i + 1 < end && view.at[i + 1] == at + 1 ? s.offset[i + 1] : kNowhere;
   n.offset[2] = view.up[i] >= begin ? s.offset[view.up[i]] : kNowhere;
@@ -116,19 +172,23 @@ void sweep_site(const LevelView& view, const Sweep& s, int i, int row, int begin
                     (n.offset[3] != kNowhere && s.moved[view.down[i]] >= since);
   if (!rescore && !news && !(s.rescore && s.cost[i] > s.disagreement * 4)) return;
   s.visited[i] = static_cast<uint16_t>(s.pass);
-  const TargetPatch patch = patch_at(view, at);
-  Best best{view, patch, n, at, row, s.offset[i], s.cost[i], 0};
+  Compared patch(view, at);
+  Best best{view, patch, n, i, at, row, s.offset[i], s.cost[i], 0};
   if (rescore) {
     const int dx = offset_x(best.offset), dy = offset_y(best.offset);
     const ptrdiff_t source = at + static_cast<ptrdiff_t>(dy) * view.stride + dx;
-    best.cost = patch.cost(corner_of(view, source)) + prior(view, source, row + dy, dx, dy);
+    best.cost = patch.cost(source, INT32_MAX) + prior(view, i, source, row + dy, dx, dy);
   }
   best.total = best.cost + n.owed(best.offset);
   best.offer(n.offset[s.backward ? 1 : 0]);
   best.offer(n.offset[s.backward ? 3 : 2]);
+  uint32_t random = random_state(static_cast<uint32_t>(at), s.pass, s.seed);
+  if (s.pass == 1)
+    for (int k = 0; k < s.shift_count; ++k) best.try_shift(s.shifts[k]);
+  else if (s.shift_count > 0)
+    best.try_shift(s.shifts[draw(random, 0, s.shift_count - 1)]);
   if (s.radius > 0) {
-    uint32_t random = random_state(static_cast<uint32_t>(at), s.pass, s.seed);
-    best.probe(at - (row + kRadius) * view.stride - kRadius, s.radius, random);
+    best.probe(at - (row + kReach) * view.stride - kReach, s.radius, random);
   }
   if (s.offset[i] != best.offset) s.moved[i] = static_cast<uint16_t>(s.pass);
   s.offset[i] = best.offset;
@@ -227,18 +287,17 @@ int64_t vote(const LevelView& view, const Vote& job, int64_t& pixels) {
 
 int cost(const LevelView& view, int at, int source) {
   const int dy = source / view.stride - at / view.stride, dx = source % view.stride - at % view.stride;
-  return patch_at(view, at).cost(corner_of(view, source)) +
-         proximity(view, source / view.stride - kRadius, dx, dy);
+  return Compared(view, at).cost(source, INT32_MAX) + proximity(view, source / view.stride - kReach, dx, dy);
 }
 
 int closest(const LevelView& view, int at, const Spot* sources, int count) {
-  const TargetPatch patch = patch_at(view, at);
-  const int y = at / view.stride - kRadius, x = at % view.stride - kRadius;
+  Compared patch(view, at);
+  const int y = at / view.stride - kReach, x = at % view.stride - kReach;
   int best = INT32_MAX, winner = -1;
   for (const Spot* s = sources; s < sources + count; ++s) {
     const int near = proximity(view, s->y, s->x - x, s->y - y);
     if (near >= best) continue;
-    const int c = patch.cost(corner_of(view, s->at)) + near;
+    const int c = patch.cost(s->at, best - near) + near;
     if (c >= best) continue;
     best = c;
     winner = s->at;

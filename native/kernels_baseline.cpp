@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 
 #include "field.hpp"
+#include "foreign.hpp"
 #include "kernels.hpp"
 #include "random.hpp"
 

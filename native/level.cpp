@@ -8,8 +8,8 @@
 
 namespace reknit {
 
-Level::Level(int w, int h, double s) : width(w), height(h), stride(w + 2 * kRadius), scale(s) {
-  const size_t pixels = static_cast<size_t>(stride) * static_cast<size_t>(h + 2 * kRadius);
+Level::Level(int w, int h, double s) : width(w), height(h), stride(w + 2 * kReach), scale(s) {
+  const size_t pixels = static_cast<size_t>(stride) * static_cast<size_t>(h + 2 * kReach);
   guide.assign(pixels * 4 + 64, 0);  // vector loads may read past a patch's last row
   flags.assign(pixels, kVoid);
   weight.assign(pixels, 0);

@@ -1,7 +1,7 @@
 // One size of the picture that is being filled: the guide that patches are compared on, what each pixel is,
 // and the sites, i.e. the places that need a patch.
 //
-// Planes are padded by kRadius void pixels on every side, so a patch may be centred on any pixel. Sites are a
+// Planes are padded by kReach void pixels on every side, so a patch may be centred on any pixel. Sites are a
 // sparse list in raster order with links up and down: memory follows the hole's area, not its bounding box.
 #pragma once
 
@@ -13,6 +13,8 @@ namespace reknit {
 
 constexpr int kRadius = 2;
 constexpr int kSide = 2 * kRadius + 1;
+constexpr int kReach = 4;  // px from the centre of a wide patch to its edge
+constexpr int kWideSide = 2 * kReach + 1;
 constexpr uint8_t kKnownWeight = 64;
 
 enum Flag : uint8_t {
@@ -41,6 +43,8 @@ struct Level {
   double scale = 1;             // full-size pixels per pixel
   std::vector<uint8_t> guide;   // R, G, B, texture per pixel
   std::vector<uint8_t> flags;   // Flag bits per pixel
+  std::vector<uint8_t> unlike;  // see foreign.hpp; empty on the finer levels
+  std::vector<uint8_t> away;    // likewise, per site
   std::vector<uint8_t> wear;    // see wear.hpp; empty until it is measured
   std::vector<uint8_t> weight;  // trust in the pixel when patches are compared, 0 to kKnownWeight
   Sites sites;
@@ -48,9 +52,9 @@ struct Level {
 
   Level(int width, int height, double scale);
 
-  int index(int x, int y) const { return (y + kRadius) * stride + x + kRadius; }
-  int column(int index) const { return index % stride - kRadius; }
-  int row(int index) const { return index / stride - kRadius; }
+  int index(int x, int y) const { return (y + kReach) * stride + x + kReach; }
+  int column(int index) const { return index % stride - kReach; }
+  int row(int index) const { return index / stride - kReach; }
   bool known(int index) const { return !(flags[static_cast<size_t>(index)] & kUnknown); }
   uint8_t* pixel(int index) { return &guide[static_cast<size_t>(index) * 4]; }
   const uint8_t* pixel(int index) const { return &guide[static_cast<size_t>(index) * 4]; }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "field.hpp"
 #include "random.hpp"
 
 namespace reknit {
@@ -41,10 +42,23 @@ void add_near_sources(const Level& level, int at, int tries, std::vector<Spot>& 
   }
 }
 
+// Where a pixel's like may be found by the shifts at which the picture repeats itself.
+std::vector<Spot> shifted(const Level& level, int at, const std::vector<int32_t>& shifts) {
+  std::vector<Spot> found;
+  const int x = level.column(at), y = level.row(at);
+  for (int32_t shift : shifts) {
+    const int u = x + offset_x(shift), v = y + offset_y(shift);
+    if (u < 0 || v < 0 || u >= level.width || v >= level.height) continue;
+    const int source = level.index(u, v);
+    if (level.flags[static_cast<size_t>(source)] & kSource) found.push_back({source, u, v});
+  }
+  return found;
+}
+
 }  // namespace
 
-void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples, uint32_t seed,
-          const std::function<void()>& poll) {
+void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples,
+          const std::vector<int32_t>& shifts, double bias, uint32_t seed, const std::function<void()>& poll) {
   std::vector<Spot> sources = spread_sources(level, samples, seed);
   if (sources.empty()) return;
   std::vector<int32_t> left;
@@ -76,7 +90,12 @@ void peel(Level& level, const LevelView& view, const Kernels& kernels, int sampl
         sources.resize(common);
         add_near_sources(level, ring[k], static_cast<int>(std::max<int64_t>(tries, 24)), sources);
       }
-      const int winner = kernels.closest(view, ring[k], sources.data(), static_cast<int>(sources.size()));
+      int winner = kernels.closest(view, ring[k], sources.data(), static_cast<int>(sources.size()));
+      const std::vector<Spot> likely = shifted(level, ring[k], shifts);
+      const int repeated = kernels.closest(view, ring[k], likely.data(), static_cast<int>(likely.size()));
+      if (repeated >= 0 &&
+          kernels.cost(view, ring[k], repeated) <= bias * kernels.cost(view, ring[k], winner) + 2000)
+        winner = repeated;
       std::memcpy(&values[k], level.pixel(winner), 4);
       if (k % 256 == 255) poll();
     }

@@ -11,7 +11,7 @@ namespace reknit {
 
 // poll() is called now and then. Fills the guide of all target pixels. Leaves the weights as weigh_by_depth()
 // will overwrite them.
-void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples, uint32_t seed,
-          const std::function<void()>& poll);
+void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples,
+          const std::vector<int32_t>& shifts, double bias, uint32_t seed, const std::function<void()>& poll);
 
 }  // namespace reknit

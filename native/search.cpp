@@ -9,6 +9,9 @@ LevelView look(Level& level, const Settings& settings) {
   v.guide = level.guide.data();
   v.flags = level.flags.data();
   v.weight = level.weight.data();
+  v.unlike = level.unlike.empty() ? nullptr : level.unlike.data();
+  v.away = level.away.data();
+  v.foreign_price = static_cast<int>(settings.foreign * 16 * kSide * kSide);
   v.wear = level.wear.empty() ? nullptr : level.wear.data();
   v.wear_price = static_cast<int>(settings.repeats * kSide * kSide * 4);
   v.at = level.sites.at.data();
@@ -19,6 +22,10 @@ LevelView look(Level& level, const Settings& settings) {
   v.width = level.width;
   v.height = level.height;
   v.stride = level.stride;
+  v.core_share = static_cast<int>(256 / (1 + settings.ring));
+  constexpr int kAround = kWideSide * kWideSide - kSide * kSide;
+  v.ring_share = static_cast<int>(256 * settings.ring / (1 + settings.ring) * kSide * kSide / kAround);
+  v.ring_inverse = v.ring_share > 0 ? 256.0f / static_cast<float>(v.ring_share) : 0;
   v.bank_row = static_cast<int>(settings.bank_row / level.scale);
   const bool banked = v.bank_row < level.height;
   const int extent = std::max(level.width, std::min(level.height, v.bank_row));
@@ -48,6 +55,9 @@ void sweep(const LevelView& view, Field& field, const Pass& pass, const Settings
     job.rescore = pass.rescore;
     job.radius = pass.radius;
     job.disagreement = disagreement(settings);
+    job.disagreement_busy = static_cast<int>(disagreement(settings) * settings.potts_busy);
+    job.shifts = pass.shifts ? pass.shifts->data() : nullptr;
+    job.shift_count = pass.shifts ? static_cast<int>(pass.shifts->size()) : 0;
     job.seed = pass.seed;
     job.pass = static_cast<uint32_t>(pass.number);
     job.stirred = field.stirred.data();

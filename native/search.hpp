@@ -17,6 +17,7 @@ struct Pass {
   int radius = 0;       // of the first random probe
   bool rescore = true;  // the guide changed since the pass before
   uint32_t seed = 0;
+  const std::vector<int32_t>* shifts = nullptr;  // offsets worth trying anywhere
 };
 
 // One sweep over all sites, in strips of rows that threads may share.

@@ -17,14 +17,20 @@ struct Settings {
   int known_quarters = 1;  // a coarse pixel is known when this many quarters of it are
   int min_sources = 200;   // no level with fewer patches to copy from
   double variety = 0.2;    // this part of the sources is hidden from the coarse levels when seed is not 0
-  double texture = 4.5;    // weight of the texture channel
+  double texture = 5;      // weight of the texture channel
 
   // Search
+  double ring = 4;           // weight of what 9 × 9 patches have around their inner 5 × 5, which weigh 1
+  int shifts = 16;           // so many shifts by which the picture repeats itself are tried; 0: none
+  double shift_share = 0.1;  // a picture repeats itself when this part of its detail has one shift
+  double shift_bias = 2;     // the first guess follows a shift unless something else is so much better
   int onion_samples = 4000;
   int sweeps = 2, sweeps_fine = 2;  // an iteration; _fine: at full size
   int radius = 1 << 30;             // of the random search at all levels but the coarsest
-  double potts = 5;                 // price of a label that differs from a neighbour's
-  double repeats = 5;               // price of copying a place once more than its share
+  double potts = 3;                 // price of a label that differs from a neighbour's
+  double potts_busy = 4;            // added to it, as a multiple, where texture is strongest
+  double repeats = 8;               // price of copying a place once more than its share
+  double foreign = 0.05;            // price of being like nothing near along the hole
   double proximity = 100;           // price of distance
   double proximity_x = 0.2;         // of which this part counts along rows: things repeat along rows
   double confidence = 2.1;          // a target pixel's weight falls by this factor per px from the rim

@@ -188,3 +188,34 @@ def test_a_large_crop_is_copied_only_around_its_hole():
     hole[2500:2510, 100:110] = True
     made = sheet(crop(pixels, hole), [Variant(mirrored=True)])
     assert made.hole.shape[0] < 3000 + 2100
+
+
+def facade(height: int = 300, width: int = 420) -> np.ndarray:
+    """Windows at equal steps on a plain wall with grain."""
+    y, x = np.mgrid[:height, :width]
+    window = (x % 60 > 14) & (x % 60 < 44) & (y % 72 > 16) & (y % 72 < 58)
+    bars = (x % 60 == 29) | (y % 72 == 37)
+    grain = np.random.default_rng(4).normal(0, 3, (height, width, 1))
+    colours = np.where((window & ~bars)[..., None], (52, 70, 88), (196, 170, 128)) + grain
+    return np.clip(colours, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("quality", ["draft", "normal"])
+def test_what_repeats_is_put_where_it_belongs(quality):
+    pixels = facade()
+    hole = np.zeros(pixels.shape[:2], bool)
+    hole[95:205, 130:290] = True
+    filled = run(crop(np.where(hole[..., None], 0, pixels).astype(np.uint8), hole), quality=quality)
+    wrong = np.abs(filled[hole].astype(int) - pixels[hole]).max(1) > 40
+    assert wrong.mean() < 0.03
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_nothing_foreign_is_put_before_a_wall(seed):
+    data = pytest.importorskip("skimage.data")
+    photo = data.astronaut()
+    y, x = np.mgrid[:512, :512]
+    rocket = ((x - 425) / 80) ** 2 + ((y - 140) / 155) ** 2 < 1
+    filled = run(crop(photo, rocket), seed=seed)
+    wall = rocket & (y < 180)
+    assert (filled[wall].mean(1) < 110).mean() < 0.01  # hair and suit are darker than any wall

@@ -9,22 +9,38 @@ RADIUS = 2
 KNOWN_WEIGHT = 64
 
 
-def padded(a: NDArray, value: int = 0) -> NDArray:
-    width = ((RADIUS, RADIUS), (RADIUS, RADIUS)) + ((0, 0),) * (a.ndim - 2)
-    return np.pad(a, width, constant_values=value)
+def padded(a: NDArray, radius: int = RADIUS) -> NDArray:
+    return np.pad(a, ((radius, radius), (radius, radius)) + ((0, 0),) * (a.ndim - 2))
 
 
-def patch(a: NDArray, x: int, y: int) -> NDArray:
-    """Return the 5 × 5 patch of a padded array centred at the unpadded pixel (x, y)."""
-    return a[y : y + 2 * RADIUS + 1, x : x + 2 * RADIUS + 1]
+def patch(a: NDArray, x: int, y: int, radius: int = RADIUS) -> NDArray:
+    """Return the patch of a padded array centred at the unpadded pixel (x, y)."""
+    return a[y : y + 2 * radius + 1, x : x + 2 * radius + 1]
+
+
+def differences(
+    guide: NDArray, weight: NDArray, at: tuple[int, int], source: tuple[int, int], radius: int = RADIUS
+) -> NDArray[np.int64]:
+    """Return each pixel's weighted squared distance; ``weight`` is the first patch's trust in its pixels."""
+    a, b = (patch(padded(guide, radius), *p, radius).astype(np.int64) for p in (at, source))
+    w = patch(padded(weight, radius), *at, radius).astype(np.int64)
+    return (w[..., None] * (a - b) ** 2).sum(2)
 
 
 def patch_cost(guide: NDArray, weight: NDArray, at: tuple[int, int], source: tuple[int, int]) -> int:
-    """Return the weighted squared distance of two patches; ``weight`` is the first one's trust in its pixels."""
-    a = patch(padded(guide), *at).astype(np.int64)
-    b = patch(padded(guide), *source).astype(np.int64)
-    w = patch(padded(weight), *at).astype(np.int64)
-    return int((w[..., None] * (a - b) ** 2).sum()) // KNOWN_WEIGHT
+    """Return the weighted squared distance of two 5 × 5 patches."""
+    return int(differences(guide, weight, at, source).sum()) // KNOWN_WEIGHT
+
+
+def wide_cost(
+    guide: NDArray, weight: NDArray, at: tuple[int, int], source: tuple[int, int], ring: float
+) -> int:
+    """Return that of two 9 × 9 patches: a mean of the inner 5 × 5 and, ``ring`` times as heavy, the rest."""
+    all_ = differences(guide, weight, at, source, 4)
+    inner = int(all_[2:7, 2:7].sum()) // KNOWN_WEIGHT
+    outer = (int(all_.sum()) - int(all_[2:7, 2:7].sum())) // KNOWN_WEIGHT
+    core_share, ring_share = int(256 / (1 + ring)), int(256 * ring / (1 + ring) * 25 / 56)
+    return (inner * core_share >> 8) + (outer * ring_share >> 8)
 
 
 def whole_sources(known: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -17,8 +17,8 @@ from reknit.core import codec
 from reknit.core.errors import ExternalError
 from reknit.core.image import Photo
 
-Case = tuple[str, NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]
-"""Name, photo, mask, and where may be copied from."""
+Case = tuple[str, NDArray[np.uint8], NDArray[np.bool_]]
+"""Name, photo, mask."""
 
 
 @click.command(name="demo")
@@ -47,10 +47,10 @@ def command(output: str, megapixels: float, as_json: bool) -> int:
             hint="give another one with -o",
         ) from error
     rows: list[dict[str, object]] = []
-    for name, photo, mask, source in _cases(megapixels):
+    for name, photo, mask in _cases(megapixels):
         start = time.perf_counter()
         with ProgressBar(quiet=as_json) as bar:
-            result = reknit.fill(photo, mask, source=source, progress=bar.show)
+            result = reknit.fill(photo, mask, progress=bar.show)
         seconds = time.perf_counter() - start
         pictures = {"before": _shaded(photo, mask), "after": result.to_numpy()}
         paths = {label: folder / f"{name}-{label}.jpg" for label in pictures}
@@ -82,7 +82,7 @@ def _cases(megapixels: float) -> list[Case]:
     scenes: Any = import_module("reknit.examples.scenes")
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     scene, mask, _ = scenes.with_object("beach", width, width * 3 // 4, seed=3)
-    cases: list[Case] = [("generated", scene, mask, None)]
+    cases: list[Case] = [("generated", scene, mask)]
     try:
         data: Any = import_module("skimage.data")
     except ImportError:
@@ -90,9 +90,7 @@ def _cases(megapixels: float) -> list[Case]:
     photo = np.array(data.astronaut(), np.uint8)
     y, x = np.ogrid[: photo.shape[0], : photo.shape[1]]
     rocket = ((x - 425) / 80) ** 2 + ((y - 140) / 155) ** 2 < 1
-    wall = np.zeros(photo.shape[:2], np.bool_)
-    wall[:, 310:] = True  # copy from the wall behind, not from the portrait
-    return [("real", photo, rocket, wall), *cases]
+    return [("real", photo, rocket), *cases]
 
 
 def _shaded(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
