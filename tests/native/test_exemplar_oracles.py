@@ -23,7 +23,9 @@ def case() -> tuple[np.ndarray, np.ndarray]:
 
 
 def probe(case, isa="", **settings):
-    return _native.exemplar_probe(*case, settings={"proximity": 0, "potts": 0, "ring": 0, **settings}, seed=3, isa=isa)
+    return _native.exemplar_probe(
+        *case, settings={"proximity": 0, "potts": 0, "ring": 0, **settings}, seed=3, isa=isa
+    )
 
 
 @pytest.mark.parametrize("isa", _native.instruction_sets())
@@ -41,7 +43,7 @@ def test_costs_are_those_of_the_oracle(case, isa, sweeps):
 @pytest.mark.parametrize("isa", _native.instruction_sets())
 @pytest.mark.parametrize("ring", [1.0, 4.0])
 def test_costs_of_wide_patches_are_those_of_the_oracle(case, isa, ring):
-    guide, target = case
+    guide, _ = case
     got = probe(case, isa, sweeps=3, ring=ring)
     for y, x in zip(*np.nonzero(got["site"]), strict=True):
         dx, dy = got["offset"][y, x]

@@ -192,7 +192,7 @@ def _device(torch: Any, wanted: str) -> str:
 
 def _torch() -> Any:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise Unavailable(
             "TorchScript models need the module 'torch', which is not installed",
