@@ -189,7 +189,7 @@ def test_tiles_stay_right_when_nothing_fits_in_memory(tmp_path: Path, rng: np.ra
 
 
 def test_a_large_picture_is_quick_and_takes_bounded_memory(tmp_path: Path) -> None:
-    """50 MP: about 1 GB in all (1.2 was seen beside other work), and no tile takes long once the picture is decoded (10 ms on an idle core)."""
+    """50 MP: about 1 GB in all (1.2 was seen on a busy machine), and tiles within 10 ms once it is decoded."""
     vips = libvips()
     noise = vips.Image.gaussnoise(8660, 5774, mean=128, sigma=40).gaussblur(1).cast("uchar")
     noise.bandjoin([noise, noise]).copy(interpretation="srgb").jpegsave(str(tmp_path / "large.jpg"), Q=90)
