@@ -84,7 +84,6 @@ reknit::Settings settings_of(const nb::dict& given, uint32_t seed, int threads) 
                                                 {"huge", &s.huge},
                                                 {"radius", &s.radius},
                                                 {"shifts", &s.shifts},
-
                                                 {"tolerance", &s.tolerance},
                                                 {"blend_sweeps", &s.blend_sweeps}};
   for (auto [key, value] : given) {

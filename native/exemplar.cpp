@@ -19,10 +19,10 @@ namespace reknit {
 
 namespace {
 
-constexpr size_t kWearPixels = 1 << 20;  // of a level whose wear is measured: it takes a look at each
-constexpr int kForeignLevels = 4;        // so many of the coarsest, which decide what goes where
-constexpr int kNarrowLevels = 2;         // so many of the finest, compared on 5 × 5 pixels alone
-constexpr int kSharedSites = 2000;       // levels with fewer sites are not worth waking anyone
+constexpr size_t kSmallPixels = 1 << 20;  // of a level of which every pixel may be looked at and noted
+constexpr int kForeignLevels = 4;         // so many of the coarsest, which decide what goes where
+constexpr int kNarrowLevels = 2;          // so many of the finest, compared on 5 × 5 pixels alone
+constexpr int kSharedSites = 2000;        // levels with fewer sites are not worth waking anyone
 
 // How hard a level is worked on.
 struct Effort {
@@ -76,7 +76,8 @@ class Filler {
     if (count > 1 && shifts_[0].empty() && s_.foreign > 0) {
       const Rim rim(levels.back());
       for (int k = count - 1; k >= std::max(1, count - kForeignLevels); --k)
-        rim.measure(levels[static_cast<size_t>(k)]);
+        if (Level& level = levels[static_cast<size_t>(k)]; level.flags.size() <= kSmallPixels)
+          rim.measure(level);
     }
     Field field;
     for (int k = count - 1; k >= 0; --k) {
@@ -144,7 +145,7 @@ class Filler {
         advance(part * e.sweeps * (e.rounds - round - 1));
         return;
       }
-      if (s_.repeats > 0 && level.sites.count() <= s_.large && level.flags.size() <= kWearPixels) {
+      if (s_.repeats > 0 && level.sites.count() <= s_.large && level.flags.size() <= kSmallPixels) {
         update_wear(level, field);
         view = look(level, s_);
       }

@@ -201,7 +201,7 @@ class TargetRing {
   }
 
  private:
-  static constexpr int kLine = 224;   // 56 pixels of 4 channels
+  static constexpr int kLine = 224;  // 56 pixels of 4 channels
   static constexpr int kSides = 80;  // of them beside the inner rows
   int term(int i, uint8_t b) const {
     const int16_t d = static_cast<int16_t>(a_[i] - b);
