@@ -1,0 +1,118 @@
+"""A checkpoint's networks: which class each is, and how one is built from a configuration and tensors.
+
+A network is built without memory and then takes the tensors as they are: no random start, no copy. Nothing here
+looks for files, and nothing reaches for a network of the other kind.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from reknit.core.errors import InputError
+from reknit.diffusion.weights import Tensors, check_finite, extra
+
+TEXT = {
+    "clip-l": "CLIPTextModel",
+    "open-clip-h": "CLIPTextModel",
+    "open-clip-g": "CLIPTextModelWithProjection",
+    "t5-xxl": "T5EncoderModel",
+}
+"""The class of transformers for each text encoder."""
+
+_CLASSES = {"unet": "UNet2DConditionModel", "transformer": "FluxTransformer2DModel", "vae": "AutoencoderKL"}
+
+
+def empty(component: str, config: Mapping[str, Any], text: str = "") -> Any:
+    """Return a network without memory for its weights.
+
+    Parameters
+    ----------
+    component
+        ``unet``, ``transformer``, ``vae``, ``text_encoder``, ``text_encoder_2``.
+    config
+        In the words of diffusers or transformers; keys that the class does not know are left out.
+    text
+        Of a text encoder: its kind, a key of `TEXT`.
+    """
+    accelerate = extra("accelerate")
+    with accelerate.init_empty_weights(include_buffers=False):
+        if component in _CLASSES:
+            made = getattr(extra("diffusers"), _CLASSES[component])
+            known = inspect.signature(made.__init__).parameters
+            network = made(**{key: value for key, value in config.items() if key in known})
+        else:
+            transformers = extra("transformers")
+            made = getattr(transformers, TEXT[text])
+            plain = {key: value for key, value in config.items() if key not in _SAID_OF_FILES}
+            network = made(made.config_class(**plain))
+    return network.eval().requires_grad_(False)
+
+
+def cast(network: Any, dtype: Any) -> Any:
+    """Bring a network's weights to ``dtype`` in place, and return it.
+
+    What overflows in half precision (T5's output layers) stays in single precision there, as transformers has it.
+    """
+    torch = extra("torch")
+    torch.nn.Module.to(network, dtype=dtype)  # diffusers' own warns of modules that it does not have
+    if dtype == torch.float16 and type(network).__name__ == "T5EncoderModel":
+        for name, module in network.named_modules():
+            if name.endswith(".wo"):
+                module.to(torch.float32)
+    return network
+
+
+_SAID_OF_FILES = frozenset({"architectures", "model_type", "torch_dtype", "dtype", "transformers_version"})
+
+
+def filled(network: Any, tensors: Tensors, where: str) -> Any:
+    """Give ``network`` its weights, and return it.
+
+    Raises
+    ------
+    InputError
+        ``model.damaged``: one is missing or has another shape; ``model.nan``
+    """
+    wanted = network.state_dict()
+    given = _renamed(tensors, wanted)
+    missing = sorted(set(wanted) - set(given) - _tied(network))
+    if missing:
+        raise _damaged(where, f"{len(missing)} of {len(wanted)} weights are missing, such as {missing[0]}")
+    for name, tensor in given.items():
+        if tuple(tensor.shape) != tuple(wanted[name].shape):
+            raise _damaged(
+                where, f"{name} is {tuple(tensor.shape)} where {tuple(wanted[name].shape)} belongs"
+            )
+    check_finite(given, where)
+    network.load_state_dict(given, strict=False, assign=True)
+    if hasattr(network, "tie_weights"):
+        network.tie_weights()
+    return network.eval().requires_grad_(False)
+
+
+def _renamed(tensors: Tensors, wanted: Mapping[str, Any]) -> Tensors:
+    """Return the tensors a network wants; text encoders have or lack a prefix, as transformers' version has it."""
+    given: Tensors = {}
+    for name, tensor in tensors.items():
+        bare = name.removeprefix("text_model.")
+        for known in (name, bare, f"text_model.{name}"):
+            if known in wanted:
+                given[known] = tensor
+                break
+    return given
+
+
+def _tied(network: Any) -> set[str]:
+    """Return the names of weights that are another weight under a second name."""
+    return {"encoder.embed_tokens.weight"} if type(network).__name__ == "T5EncoderModel" else set()
+
+
+def _damaged(where: str, why: str) -> InputError:
+    return InputError(
+        f"{where} does not hold the whole network: {why}",
+        code="model.damaged",
+        hint="download it again; `reknit models identify FILE` says what it is",
+    )
