@@ -249,7 +249,8 @@ def _carried(container: str, data: bytes, image: Any) -> blocks.Found:
 
     block = blob("exif-data")
     block = exif.turned(block.removeprefix(b"Exif\0\0"), 1) if block else None
-    return blocks.Found(metadata=Metadata(icc=blob("icc-profile-data"), exif=block, xmp=blob("xmp-data")))
+    metadata = Metadata(icc=blob("icc-profile-data"), exif=block, xmp=blob("xmp-data"))
+    return blocks.without_pictures(blocks.Found(metadata=metadata))
 
 
 def _to_rgb(image: Any, name: str, carried: Metadata, notes: list[str]) -> tuple[Any, Metadata, list[str]]:

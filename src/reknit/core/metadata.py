@@ -10,13 +10,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from reknit.core import exif
+from reknit.core import embedded, exif
 from reknit.core.image import Metadata
 
 _JPEG_EXIF = b"Exif\0\0"
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_JPEG_XMP_MORE = b"http://ns.adobe.com/xmp/extension/\0"
 _JPEG_ICC = b"ICC_PROFILE\0"
 _JPEG_MPF = b"MPF\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
@@ -91,7 +92,33 @@ def _found(
         dpi=dpi or _exif_dpi(block),
         blocks=blocks,
     )
-    return Found(metadata=metadata, orientation=exif.orientation(block), notes=notes)
+    return without_pictures(Found(metadata=metadata, orientation=exif.orientation(block), notes=notes))
+
+
+def without_pictures(found: Found) -> Found:
+    """Return ``found`` without thumbnails and previews, and a note: they would show what the photo no longer does."""
+    given = found.metadata
+    kept = ((name, _cleaned(name, body)) for name, body in given.blocks)
+    metadata = replace(
+        given,
+        exif=embedded.without_pictures(given.exif) if given.exif else None,
+        xmp=embedded.xmp_without_pictures(given.xmp) if given.xmp else None,
+        blocks=tuple((name, body) for name, body in kept if body is not None),
+    )
+    if metadata == given:
+        return found
+    return replace(found, metadata=metadata, notes=(*found.notes, embedded.NOTE))
+
+
+def _cleaned(name: str, body: bytes) -> bytes | None:
+    """Return a block of a JPEG or TIFF file without pictures in it; None if it is nothing but one."""
+    if name == "E1" and body.startswith(_JPEG_XMP_MORE):  # what is too long for a packet: pictures, depth maps
+        return None
+    if name == "E1" and body.startswith(_JPEG_EXIF):
+        return _JPEG_EXIF + embedded.without_pictures(body[len(_JPEG_EXIF) :])
+    if name == "E1" and body.startswith(_JPEG_XMP):
+        return _JPEG_XMP + embedded.xmp_without_pictures(body[len(_JPEG_XMP) :])
+    return embedded.without_pictures(body) if name in ("E1", "ED", "photoshop") else body
 
 
 def _exif_dpi(block: bytes | None) -> tuple[float, float] | None:
@@ -175,13 +202,14 @@ def _iptc_of(resources: bytes) -> bytes | None:
 
 
 def jpeg_kept(data: bytes) -> bytes:
-    """Return a JPEG file's own APPn and COM segments, in order, without those that point at other pictures."""
-    return b"".join(
-        data[start - 4 : end]
+    """Return a JPEG file's own APPn and COM segments, in order, without other pictures."""
+    kept = (
+        (marker, _cleaned(f"{marker:02X}", data[start:end]))
         for marker, start, end in jpeg_segments(data)
         if (0xE0 <= marker <= 0xEF or marker == 0xFE)
         and not (marker == 0xE2 and data.startswith(_JPEG_MPF, start))
     )
+    return b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in kept if body is not None)
 
 
 def jpeg_blocks(metadata: Metadata, *, same: bool, fresh: bool) -> bytes:
