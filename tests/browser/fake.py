@@ -54,9 +54,16 @@ ENGINES = [
         "name": "exemplar",
         "title": "Patches of the photo itself",
         "seeded": True,
+        "needs_model": False,
         "options": [QUALITY, ROTATION],
     },
-    {"name": "telea", "title": "Fast marching: thin scratches", "seeded": False, "options": [RADIUS]},
+    {
+        "name": "telea",
+        "title": "Fast marching: thin scratches",
+        "seeded": False,
+        "needs_model": False,
+        "options": [RADIUS],
+    },
 ]
 
 

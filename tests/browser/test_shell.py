@@ -31,7 +31,13 @@ PHONE = {
 SIZE = (640, 480)
 BUDGET_BYTES = 90_000
 PROMPT = {"name": "prompt", "type": "string", "default": "", "description": "what to draw", "important": True}
-TEXT_ENGINE = {"name": "painter", "title": "Paints from words", "seeded": True, "options": [PROMPT]}
+TEXT_ENGINE = {
+    "name": "painter",
+    "title": "Paints from words",
+    "seeded": True,
+    "needs_model": False,
+    "options": [PROMPT],
+}
 AWAY = re.compile("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET")
 
 

@@ -151,6 +151,7 @@ BAD_OPTIONS = [
     ([*FILL, "--quality", "101"], "option.value"),
     ([*FILL, "--quality", "high"], "option.value"),
     ([*FILL, "--max-pixels", "100"], "image.too-large"),
+    ([*FILL, "--max-bytes", "100"], "image.too-large"),
     ([*FILL, "--mask-from", "red"], "option.value"),
     ([*FILL, "--mask-from", "alpha"], "mask.no-alpha"),
     ([*FILL, "--engine", "exemplr"], "engine.unknown"),

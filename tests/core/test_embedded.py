@@ -91,12 +91,19 @@ def test_photoshop_and_xmp_thumbnails_go():
     clean = embedded.without_pictures(resource)
     assert len(clean) == len(resource) and THUMBNAIL[:20] not in clean
     text = base64.encodebytes(THUMBNAIL)
-    packet = b"<x xmpNote:HasExtendedXMP='77'><xmpGImg:image>" + text + b"</xmpGImg:image><dc:title>A</dc:title></x>"
+    packet = (
+        b"<x xmpNote:HasExtendedXMP='77'><xmpGImg:image>"
+        + text
+        + b"</xmpGImg:image><dc:title>A</dc:title></x>"
+    )
     clean = embedded.xmp_without_pictures(packet)
     assert clean == b"<x><xmpGImg:image></xmpGImg:image><dc:title>A</dc:title></x>"
 
 
-@given(st.binary(max_size=300), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"\xff\xd8\xff\xe0"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"\xff\xd8\xff\xe0"]),
+)
 def test_rubbish_is_survived(data, head):
     clean = embedded.without_pictures(head + data)
     assert len(clean) <= len(head + data)

@@ -229,3 +229,21 @@ def test_a_coroutine_may_wait_for_a_job(store: Store, hub: Kept, supervise: Supe
         return "nothing"
 
     assert asyncio.run(asyncio.wait_for(fill(), 20)) == "done"
+
+
+def test_what_another_process_does_is_told(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    other = Store(store.path)
+    running, _ = store.submit("steps", {"seconds": 30})
+    supervisor.wake()
+    until(lambda: hub.progress(running))
+    waiting, _ = other.submit("echo", {})
+    until(lambda: hub.states(waiting) == ["queued"])
+    other.cancel(waiting.id)
+    until(lambda: hub.states(waiting) == ["queued", "cancelled"])
+    other.cancel(running.id)
+    until(lambda: hub.states(running)[-1] == "cancelled")
+    assert other.retry(waiting.id).state == "queued"
+    until(lambda: hub.states(waiting)[-1] == "done")
+    assert hub.states(waiting).count("done") == 1
+    other.close()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from PIL import Image
 
 import reknit
 from reknit.core.errors import InputError, NotFound
+from reknit.core.geometry import Box
 from reknit.core.image import Photo
-from reknit.core.progress import Reporter, Step
+from reknit.core.progress import Preview, Reporter, Step
 from reknit.server import tasks
 from reknit.server.pictures import Pictures
 from reknit.server.schemas import ExtendBody, FillBody, RepairBody
@@ -120,13 +122,15 @@ def test_mistakes_are_found_before_the_work(
 )
 def test_previews_are_small_pictures_in_text(preview: Any) -> None:
     steps: list[Step] = []
-    tasks.Previews(Reporter(steps.append)).step("denoise", 0.5, preview)
+    placed = Preview(pixels=preview, box=Box(x0=30, y0=20, x1=130, y1=70))
+    tasks.Previews(Reporter(steps.append), at=(40, 0)).step("denoise", 0.5, placed)
     told = steps[0].preview
-    assert (told["width"], told["height"]) == (1400, 700)
+    assert told["box"] == [-10, 20, 90, 70]
     kind, data = told["image"].split(",")
     assert kind == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as small:
         assert max(small.size) <= 512
+        assert small.size == (told["width"], told["height"])
         assert small.size[0] == pytest.approx(2 * small.size[1], abs=2)
         assert abs(int(np.asarray(small.convert("L")).mean()) - 200) < 3
 
@@ -135,3 +139,31 @@ def test_no_preview_stays_none() -> None:
     steps: list[Step] = []
     tasks.Previews(Reporter(steps.append)).step("fill", 0.25)
     assert (steps[0].preview, steps[0].fraction) == (None, 0.25)
+
+
+def test_a_plan_tells_what_the_fill_would_do(pictures: Pictures, ids: tuple[str, str]) -> None:
+    given = payload(FillBody, image=ids[0], mask=ids[1], engine="exemplar", grow=3.0)
+    told = tasks.plan(pictures, given, threads=1)
+    done = run(pictures, "fill", given)["plan"]
+    assert told["regions"] == done["regions"] and told["regions"][0]["hole"] == [39, 39, 67, 67]
+    assert (told["engine"], told["grow_px"]) == ("exemplar", 3.0)
+    assert (told["seconds"], told["peak_bytes"]) == (done["predicted_seconds"], done["predicted_peak_bytes"])
+
+
+def test_a_picture_tells_where_its_parent_lies(pictures: Pictures, ids: tuple[str, str]) -> None:
+    extended = run(pictures, "extend", payload(ExtendBody, image=ids[0], left=10, top=6))["images"][0]
+    filled = run(pictures, "fill", payload(FillBody, image=ids[0], mask=ids[1]))["images"][0]
+    assert (extended["at"], filled["at"], pictures.info(ids[0]).to_dict()["at"]) == ([10, 6], [0, 0], None)
+
+
+def test_an_edit_is_named_as_the_latest_upload_of_its_bytes(
+    pictures: Pictures, ids: tuple[str, str], tmp_path: Path
+) -> None:
+    given = payload(FillBody, image=ids[0], mask=ids[1])
+    first = run(pictures, "fill", given)["images"][0]
+    elsewhere = Pictures(pictures.blobs, tmp_path / "pictures")  # as the server's process has them
+    elsewhere.add(png(photo()), "renamed.png")
+    second = run(pictures, "fill", given)["images"][0]
+    assert (first["name"], second["name"]) == ("photo.png", "renamed.png")
+    assert elsewhere.filename(second["id"]) == "renamed-edited.png"
+    assert elsewhere.filename(first["id"]) == "photo-edited.png"

@@ -48,6 +48,7 @@ def output_flags(function: Command) -> Command:
     for flag in (
         click.option("--json", "as_json", is_flag=True, help="Print plan, timings and proof as JSON."),
         click.option("--threads", metavar="N", help="CPU threads to use; the result does not depend on it."),
+        click.option("--max-bytes", metavar="BYTES", help="Refuse files larger than this."),
         click.option("--max-pixels", metavar="PX", help="Refuse pictures with more pixels than this."),
         click.option(
             "--quality", metavar="1-100", help="Encode anew at this quality; by default the input's."

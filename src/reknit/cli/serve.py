@@ -149,6 +149,7 @@ def _settings(host: str, token: str, flags: dict[str, Any]) -> ServeSettings:
         limits=Limits(max_bytes=max_bytes, max_pixels=max_pixels),
         threads=settings["threads"].value,
         max_queued=queued,
+        defaults={name: settings[name].value for name in ("engine", "grow", "feather")},
     )
 
 

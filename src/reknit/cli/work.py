@@ -50,7 +50,7 @@ class Job:
                 code="output.stdout",
                 hint="write the picture to a file with -o",
             )
-        names = ("engine", "grow", "feather", "threads", "max_pixels")
+        names = ("engine", "grow", "feather", "threads", "max_pixels", "max_bytes")
         return Job(
             settings=load_settings({name: flags.get(name) for name in names}),
             params=parse_params(flags["params"]),

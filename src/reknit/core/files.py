@@ -49,9 +49,9 @@ def read_bytes(path: Path | str, *, max_bytes: int) -> bytes:
 def too_many_bytes(size: int, limit: int, name: str) -> InputError:
     """Return the error for a file that is larger than a limit."""
     return InputError(
-        f"{name or 'the file'} has more than {limit / 1e6:.0f} MB",
+        f"{name or 'the file'} has more than {limit:,} bytes",
         code="image.too-large",
-        hint="raise the limit of bytes if you trust the file",
+        hint="--max-bytes, or max_bytes in the settings, raises the limit if you trust the file",
         bytes=size,
         max_bytes=limit,
     )

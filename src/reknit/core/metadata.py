@@ -112,7 +112,9 @@ def without_pictures(found: Found) -> Found:
 
 def _cleaned(name: str, body: bytes) -> bytes | None:
     """Return a block of a JPEG or TIFF file without pictures in it; None if it is nothing but one."""
-    if name == "E1" and body.startswith(_JPEG_XMP_MORE):  # what is too long for a packet: pictures, depth maps
+    if name == "E1" and body.startswith(
+        _JPEG_XMP_MORE
+    ):  # what is too long for a packet: pictures, depth maps
         return None
     if name == "E1" and body.startswith(_JPEG_EXIF):
         return _JPEG_EXIF + embedded.without_pictures(body[len(_JPEG_EXIF) :])
@@ -209,7 +211,9 @@ def jpeg_kept(data: bytes) -> bytes:
         if (0xE0 <= marker <= 0xEF or marker == 0xFE)
         and not (marker == 0xE2 and data.startswith(_JPEG_MPF, start))
     )
-    return b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in kept if body is not None)
+    return b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in kept if body is not None
+    )
 
 
 def jpeg_blocks(metadata: Metadata, *, same: bool, fresh: bool) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reknit.core.errors import Cancelled
+from reknit.core.geometry import Box
 
 
 class CancelToken:
@@ -41,11 +42,52 @@ class Step:
     preview: Any = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """How a part of the photo looks while the work goes on.
+
+    Attributes
+    ----------
+    pixels : Photo or ndarray, (H, W, 3), uint8, uint16 or floats from 0 to 1
+        Of any size; it covers the box.
+    box : Box
+        Where it lies in the photo that is worked on.
+    """
+
+    pixels: Any
+    box: Box
+
+
+class Placed:
+    """A `Report` for work on a part of a photo: previews of it become `Preview`s that say where they lie."""
+
+    __slots__ = ("_box", "_report", "_shown")
+
+    def __init__(self, report: Report, box: Box, shown: tuple[float, float] = (1.0, 1.0)) -> None:
+        self._report = report
+        self._box = box
+        self._shown = shown
+
+    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
+        """Report a step; of a preview only the share ``shown`` (width, height) is the photo's, the rest padding."""
+        if preview is not None:
+            height, width = preview.shape[:2]
+            across, down = self._shown
+            preview = Preview(
+                pixels=preview[: max(1, round(down * height)), : max(1, round(across * width))], box=self._box
+            )
+        self._report.step(stage, fraction, preview)
+
+
 class Report(Protocol):
     """What an engine or a use case calls while it works."""
 
     def step(self, stage: str, fraction: float, preview: Any = None) -> None:
-        """Say how far the work is (0 to 1); raises `Cancelled` if the caller asked to stop."""
+        """Say how far the work is (0 to 1); raises `Cancelled` if the caller asked to stop.
+
+        An engine's ``preview`` is its crop as it looks now: (H, W, 3) of any size, uint8, uint16 or floats
+        from 0 to 1. The pipeline hands on a `Preview`.
+        """
         ...
 
 

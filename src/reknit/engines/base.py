@@ -61,6 +61,8 @@ class EngineSpec:
         Whether the compositor should match colour and grain to the surroundings (learned engines).
     seeded : bool
         Whether different seeds give different fills.
+    needs_model : bool
+        Whether it runs a model that must be installed; its option ``model`` names one.
     native_depth : bool
         True: takes and returns uint8 and uint16 crops of 3 or 4 channels (the fourth is alpha).
         False: gets uint8 RGB and the pipeline carries depth and alpha.
@@ -82,6 +84,7 @@ class EngineSpec:
     feather_px: int = 0
     match_rim: bool = False
     seeded: bool = False
+    needs_model: bool = False
     native_depth: bool = False
     seconds_per_hole_px: float = 1e-6
     seconds_per_region: float = 1e-3

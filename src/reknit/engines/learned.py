@@ -397,6 +397,7 @@ def _engine(name: str, title: str, *families: str, seeded: bool = False) -> Lear
         feather_px=8,
         match_rim=True,
         seeded=seeded,
+        needs_model=True,
         seconds_per_hole_px=0,
         seconds_per_region=2.0,  # of LaMa; python -m bench.learned
         bytes_per_crop_px=700,

@@ -56,6 +56,8 @@ CREATE INDEX job_queue ON job (priority DESC, id) WHERE state = 'queued';
 PRAGMA user_version = 1;
 """
 Jobs = list[Job]
+Mark = tuple[State, int, bool]
+"""A job's state, how often it was begun, and whether its cancel was asked for."""
 COLUMNS = ", ".join(field.name for field in fields(Job))
 HELD = "id = :id AND state = 'running' AND lease = :lease"
 CLEARED = "worker = '', stage = '', fraction = 0, started = NULL, lease_until = NULL"
@@ -66,6 +68,11 @@ ABANDONED = f"""
     finished = CASE WHEN cancel_requested OR attempts >= {MAX_ATTEMPTS} THEN :now END,
     stage = '', fraction = 0, lease_until = NULL
 """
+
+
+def mark(job: Mapping[str, Any]) -> Mark:
+    """Return what tells one moment of a job, as ``Job.to_dict`` gives it, from another."""
+    return job["state"], job["attempts"], job["cancel_requested"]
 
 
 class Store:
@@ -212,6 +219,19 @@ class Store:
                 self._connection.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall()
             )
         return {state: found.get(state, 0) for state in STATES}
+
+    def version(self) -> int:
+        """Return a number that is another one after any other connection, of any process, changed the file."""
+        with self._explained(), self._lock:
+            return self._connection.execute("PRAGMA data_version").fetchone()[0]
+
+    def marks(self) -> dict[str, Mark]:
+        """Return the `mark` of every job that has not ended, by its id."""
+        with self._explained(), self._lock:
+            rows = self._connection.execute(
+                "SELECT id, state, attempts, cancel_requested FROM job WHERE state IN ('queued', 'running')"
+            ).fetchall()
+        return {job_id: (state, attempts, bool(asked)) for job_id, state, attempts, asked in rows}
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once; ask the worker of a running one to stop; leave a finished one."""

@@ -25,15 +25,15 @@ from reknit.core.errors import ExternalError, NotFound
 from reknit.jobs.events import Hub
 from reknit.jobs.job import FINAL, Job
 from reknit.jobs.lock import FolderLock
-from reknit.jobs.store import Store
+from reknit.jobs.store import Mark, Store, mark
 
 WorkerState = Literal["starting", "idle", "busy", "waiting", "stopped"]
 
 LOCK_NAME = "serve.lock"
 STOP_S = 3.0
 """How long a child may take to end by itself."""
-WATCH_S = 1.0
-"""How often expired leases are looked for."""
+WATCH_S = 0.5
+"""How often expired leases, and what other processes did to the jobs, are looked for."""
 STEADY_S = 30.0
 """A child that lived so long, or finished a job, is replaced at once when it dies."""
 BACKOFF_S, BACKOFF_MOST_S = 0.5, 30.0
@@ -87,6 +87,8 @@ class Supervisor:
         self._stopping = threading.Event()
         self._children = [_Child(device, [*command, "--device", device], self._heard) for device in devices]
         self._threads: list[threading.Thread] = []
+        self._told: dict[str, Mark] = {}
+        self._telling = threading.Lock()
 
     def start(self) -> None:
         """Take back what was running when the last server ended, and start the children; does not wait for them.
@@ -133,17 +135,24 @@ class Supervisor:
         self._publish([job])
         return job
 
+    def tell(self, job: Mapping[str, Any]) -> None:
+        """Publish a job, as ``Job.to_dict`` gives it, unless that is what was told last."""
+        with self._telling:
+            if self._told.get(job["id"]) != mark(job):
+                self._told[job["id"]] = mark(job)
+                self._hub.publish({"type": "job", "job": job})
+
     def workers(self) -> list[WorkerStatus]:
         """Return how each device's worker is."""
         return [child.status() for child in self._children]
 
     def _publish(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            self._hub.publish({"type": "job", "job": job.to_dict()})
+            self.tell(job.to_dict())
 
     def _heard(self, event: Mapping[str, Any]) -> None:
         if "job" in event:
-            self._hub.publish({"type": "job", "job": event["job"]})
+            self.tell(event["job"])
         elif "progress" in event:
             self._hub.publish({"type": "progress", **event["progress"]})
 
@@ -171,9 +180,13 @@ class Supervisor:
         return jobs
 
     def _watch(self) -> None:
-        """Take back what has an expired lease, and end the child that lets it expire: it hangs."""
-        looked = time.time()
+        """Take back what has an expired lease, and end the child that lets it expire: it hangs.
+
+        And notice what other processes, such as `reknit jobs cancel`, did to the jobs.
+        """
+        looked, version = time.time(), 0
         while not self._stopping.wait(WATCH_S):
+            version = self._notice(version)
             slept, looked = time.time() - looked, time.time()
             if (
                 not 0 <= slept < 3 * WATCH_S
@@ -188,6 +201,37 @@ class Supervisor:
                 if child.device in {job.worker for job in expired}:
                     child.kill()
             self._publish(expired)
+
+    def _notice(self, version: int) -> int:
+        """Publish the jobs that are other than was last told; return the store's version that was looked at."""
+        try:
+            now = self._store.version()
+            if now == version:
+                return now
+            with self._telling:  # nothing newer is told meanwhile, so that nothing older follows it
+                marks = self._store.marks()
+                going = {job_id for job_id, told in self._told.items() if told[0] not in FINAL}
+                self._told = {job_id: told for job_id, told in self._told.items() if job_id in going}
+                other = [
+                    job_id for job_id in going | set(marks) if self._told.get(job_id) != marks.get(job_id)
+                ]
+                for job_id in sorted(other):
+                    self._tell_anew(job_id)
+        except ExternalError as error:
+            _log.error("%s", error.message)
+            return version
+        if any(marks[job_id][0] == "queued" for job_id in other if job_id in marks):
+            self.wake()
+        return now
+
+    def _tell_anew(self, job_id: str) -> None:
+        try:
+            job = self._store.get(job_id).to_dict()
+        except NotFound:  # forgotten meanwhile
+            del self._told[job_id]
+            return
+        self._told[job_id] = mark(job)
+        self._hub.publish({"type": "job", "job": job})
 
 
 class _Child:

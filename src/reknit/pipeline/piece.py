@@ -23,7 +23,7 @@ from reknit.core.fit import fit as size_fit
 from reknit.core.geometry import Box, Size
 from reknit.core.mask import Mask
 from reknit.core.match import match_rim
-from reknit.core.progress import Report
+from reknit.core.progress import Placed, Report
 from reknit.core.region import Region
 from reknit.engines.base import Crop, EngineSpec, Hole, Samples, Session
 
@@ -160,6 +160,9 @@ def _made(session: Session, piece: Piece, call: Call, report: Report) -> Any:
     spec, crop = call.spec, piece.crop
     fitted = size_fit(Size.of(crop.pixels.shape), spec.size_rule)
     scale = fitted.scaled.width / fitted.size.width
+    working = fitted.working
+    shown = (fitted.scaled.width / working.width, fitted.scaled.height / working.height)
+    report = Placed(report, piece.box, shown)
     if spec.good_px is None or scale > _SOFT:
         given = _as_engine_wants(crop, fitted, native_depth=spec.native_depth)
         answer: Any = _answer(session, given, call, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -27,17 +28,17 @@ router = APIRouter(tags=["catalogue"])
 
 
 @router.get("/api/v1/engines", responses={200: {"model": EnginesOut}}, operation_id="engines")
-def engines() -> Response:
-    """List the engines with their options, and the knobs that every fill has."""
-    return Json(_engines())
+def engines(request: Request) -> Response:
+    """List the engines with their options, and the knobs that every fill has, with this server's defaults."""
+    usual = rooms_of(request).settings.defaults
+    knobs = (replace(option, default=usual.get(option.name, option.default)) for option in FILL_OPTIONS)
+    told = [option_out(option, important=option.name in IMPORTANT) for option in knobs]
+    return Json({"engines": _engines(), "request": told})
 
 
 @cache
-def _engines() -> dict[str, Any]:
-    return {
-        "engines": [engine_out(engine.spec) for engine in registry.every().values()],
-        "request": [option_out(option, important=option.name in IMPORTANT) for option in FILL_OPTIONS],
-    }
+def _engines() -> list[dict[str, Any]]:
+    return [engine_out(engine.spec) for engine in registry.every().values()]
 
 
 @router.get("/api/v1/models", responses={200: {"model": ModelsOut}}, operation_id="models")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from reknit.config import usable_threads
 from reknit.core.errors import NotFound
 from reknit.jobs.job import Job
 from reknit.server import streams, tasks
@@ -27,6 +28,7 @@ from reknit.server.schemas import (
     JobOut,
     JobsOut,
     JobsQuery,
+    PlanOut,
     RepairBody,
     Work,
 )
@@ -83,6 +85,24 @@ async def repair(body: RepairBody, request: Request, key: Key = None, prefer: Pr
     return await _submit(request, "repair", body, key, prefer)
 
 
+@router.post(
+    "/plan",
+    responses={
+        200: {"model": PlanOut},
+        400: {"description": "The body cannot be used."},
+        404: {"description": "A picture or an engine does not exist."},
+    },
+    operation_id="plan",
+)
+def plan(body: FillBody, request: Request) -> Response:
+    """Say how a fill would be carried out: which engine, which regions, how long. Nothing is filled."""
+    rooms = rooms_of(request)
+    payload = _payload(rooms, "fill", body)
+    tasks.check(rooms.pictures, "fill", payload)
+    threads = rooms.settings.threads or usable_threads()
+    return Json(tasks.plan(rooms.pictures, payload, threads=threads, models=rooms.models))
+
+
 async def _submit(request: Request, kind: str, body: Work, key: str | None, prefer: str | None) -> Response:
     rooms = rooms_of(request)
     wait_s = wait_seconds(prefer)
@@ -98,7 +118,7 @@ async def _submit(request: Request, kind: str, body: Work, key: str | None, pref
 
 
 def _accept(rooms: Rooms, kind: str, body: Work, key: str | None) -> tuple[dict[str, Any], bool]:
-    payload = body.model_dump(mode="json", exclude={"priority"})
+    payload = _payload(rooms, kind, body)
     tasks.check(rooms.pictures, kind, payload)
     for name in ("image", "mask", "source"):
         for digest in rooms.pictures.needs(payload[name]) if payload.get(name) else ():
@@ -110,6 +130,18 @@ def _accept(rooms: Rooms, kind: str, body: Work, key: str | None) -> tuple[dict[
     if created:
         _begin(rooms, told)
     return told, created
+
+
+def _payload(rooms: Rooms, kind: str, body: Work) -> dict[str, Any]:
+    """Return what a job is asked to do; what the body leaves out is as this server's settings say.
+
+    As on the command line, an extension has an engine of its own by default.
+    """
+    payload = body.model_dump(mode="json", exclude={"priority"})
+    for name, value in rooms.settings.defaults.items() if kind != "extend" else ():
+        if name in payload and name not in body.model_fields_set:
+            payload[name] = value
+    return payload
 
 
 async def _end_of(events: Any, job: dict[str, Any], wait_s: float) -> dict[str, Any]:
@@ -221,7 +253,7 @@ def _snapshot(rooms: Rooms) -> list[dict[str, Any]]:
 
 def _begin(rooms: Rooms, job: Mapping[str, Any]) -> None:
     """Tell that a job waits, and then the workers, so that their news comes later."""
-    rooms.hub.publish({"type": "job", "job": job})
+    rooms.supervisor.tell(job)
     rooms.supervisor.wake()
 
 

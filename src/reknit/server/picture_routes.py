@@ -47,7 +47,7 @@ class PictureOut(BaseModel):
             "example": {
                 "id": EXAMPLE_ID, "width": 6000, "height": 4000, "bits": 8, "alpha": False, "grey": False,
                 "container": "jpeg", "bytes": 9_795_638, "name": "holiday.jpg", "notes": [], "parent": None,
-                "original": EXAMPLE_ID, "box": None, "tile_px": 512, "levels": 5,
+                "original": EXAMPLE_ID, "box": None, "at": None, "tile_px": 512, "levels": 5,
             }
         }
     )  # fmt: skip
@@ -65,6 +65,9 @@ class PictureOut(BaseModel):
     parent: str | None = Field(description="The picture that this one is an edit of.")
     original: str = Field(description="The upload that it all began with.")
     box: list[int] | None = Field(description="x0, y0, x1, y1: where it differs from its parent.")
+    at: list[int] | None = Field(
+        description="x, y: where its parent lies in it; other than 0, 0 if it was extended."
+    )
     tile_px: int
     levels: int = Field(description="Of tiles: 0 is the full size, each next is half as large.")
 

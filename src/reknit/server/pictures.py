@@ -50,6 +50,8 @@ class Picture:
         The picture before this one (None for an upload), and the upload it all began with.
     box : Box or None
         Where this picture differs from its parent.
+    at : tuple of (int, int) or None
+        Where the parent lies in this picture: (0, 0) unless the canvas has grown. None for an upload.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Picture:
     parent: str | None
     original: str
     box: Box | None
+    at: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-serialisable data, with the tiles' side and the number of levels."""
@@ -68,6 +71,7 @@ class Picture:
             "parent": self.parent,
             "original": self.original,
             "box": None if self.box is None else corners(self.box),
+            "at": None if self.at is None else list(self.at),
             "tile_px": TILE_PX,
             "levels": len(level_sizes(self.facts.size)),
         }
@@ -102,7 +106,7 @@ class Pictures:
         self._folder = folder
         self._photos: Kept[Photo] = Kept(cache_bytes)
         self._recipes: Kept[Recipe] = Kept(_MANY)
-        self._facts: Kept[Facts] = Kept(_MANY)
+        self._facts: Kept[tuple[int, Facts]] = Kept(_MANY)  # with when they were written
         self._encoded: Kept[Encoded] = Kept(cache_bytes // 8)
         self._encoding = threading.Lock()
         self._decoding = threading.RLock()  # one picture at a time: it bounds memory and spares double work
@@ -179,7 +183,12 @@ class Pictures:
         recipe = self._recipe(picture)
         if recipe is not None:
             return Picture(
-                id=picture, facts=recipe.facts, parent=recipe.parent, original=recipe.original, box=recipe.box
+                id=picture,
+                facts=recipe.facts,
+                parent=recipe.parent,
+                original=recipe.original,
+                box=recipe.box,
+                at=recipe.at,
             )
         facts = self._remembered(picture) or self._examined(picture, "")
         return Picture(id=picture, facts=facts, parent=None, original=picture, box=None)
@@ -414,16 +423,21 @@ class Pictures:
         return self._folder / upload[:2] / f"{upload}.json"
 
     def _remembered(self, upload: str) -> Facts | None:
-        facts = self._facts.get(upload)
-        if facts is None and upload in self.blobs:
-            with suppress(OSError, ValueError, TypeError, KeyError):
-                facts = Facts.of(json.loads(self._file(upload).read_bytes()))
-                self._facts.put(upload, facts)
-        return facts
+        """Return an upload's facts; another process may have written newer ones, with another name."""
+        kept, path = self._facts.get(upload), self._file(upload)
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            written = path.stat().st_mtime_ns
+            if kept is None or kept[0] != written:
+                if upload not in self.blobs:
+                    return None
+                kept = (written, Facts.of(json.loads(path.read_bytes())))
+                self._facts.put(upload, kept)
+        return None if kept is None else kept[1]
 
     def _remember(self, upload: str, facts: Facts) -> None:
-        self._facts.put(upload, facts)
-        path = self._file(upload)
+        path, written = self._file(upload), 0
         with suppress(OSError, ReknitError):  # what is not remembered is found anew
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, json.dumps(asdict(facts)).encode("ascii"))
+            written = path.stat().st_mtime_ns
+        self._facts.put(upload, (written, facts))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from starlette.requests import Request
 
@@ -46,6 +47,9 @@ class ServeSettings:
         Memory for decoded pictures, in each process.
     max_queued : int
         More queued jobs than this are refused.
+    defaults : mapping
+        What ``engine``, ``grow`` and ``feather`` of a request are when it does not say; others as in
+        `core.request.FILL_OPTIONS`.
     keep_s, keep_bytes, grace_s
         Finished jobs older than this go, oldest first, and so do they when their pictures need more bytes;
         a picture that no job names goes after ``grace_s``.
@@ -61,6 +65,7 @@ class ServeSettings:
     threads: int | None = None
     cache_bytes: int = GIB // 2
     max_queued: int = 1000
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
     keep_s: float = 90 * 86400.0
     keep_bytes: int = 50 * GIB
     grace_s: float = 7 * 86400.0

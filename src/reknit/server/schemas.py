@@ -200,6 +200,32 @@ class JobsOut(BaseModel):
     counts: dict[State, int]
 
 
+class RegionOut(BaseModel):
+    """A separate piece of work; boxes are x0, y0, x1, y1 in the picture."""
+
+    hole: list[int]
+    context: list[int] = Field(description="What the engine sees.")
+
+
+class PlanOut(BaseModel):
+    """How a fill would be carried out."""
+
+    model_config = ConfigDict(extra="allow")
+
+    engine: str
+    reasons: list[str] = Field(description="Why this engine and these regions.")
+    params: dict[str, Any]
+    width: int
+    height: int
+    hole_px: int = Field(description="Pixels that would be filled: the mask, grown.")
+    grow_px: float
+    feather_px: float
+    regions: list[RegionOut]
+    threads: int
+    seconds: float = Field(description="Predicted.")
+    peak_bytes: int = Field(description="Predicted.")
+
+
 class OptionOut(BaseModel):
     """A knob, as a JSON-schema property with its name."""
 
@@ -217,6 +243,7 @@ class EngineOut(BaseModel):
     name: str
     title: str
     seeded: bool
+    needs_model: bool = Field(description="Whether it runs a model, named by its option `model`.")
     options: list[OptionOut]
 
 
@@ -281,5 +308,6 @@ def engine_out(spec: EngineSpec) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "seeded": spec.seeded,
+        "needs_model": spec.needs_model,
         "options": [option_out(option, important=i < 2) for i, option in enumerate(spec.options)],
     }

@@ -20,7 +20,7 @@ from reknit.core.image import Photo
 from reknit.core.mask import Mask
 from reknit.core.options import check_all
 from reknit.core.preview import thumbnail
-from reknit.core.progress import Report
+from reknit.core.progress import Preview, Report
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
 from reknit.engines import registry
@@ -37,34 +37,44 @@ Handler = Callable[[Payload, Report], Result]
 
 
 class Previews:
-    """A `Report` that hands on previews as small JPEG files in text, ready for a page."""
+    """A `Report` that hands on each `Preview` as a small JPEG file in text, ready for a page.
 
-    __slots__ = ("_report",)
+    ``at`` is where the picture that the client knows lies on the one that is worked on.
+    """
 
-    def __init__(self, report: Report) -> None:
+    __slots__ = ("_at", "_report")
+
+    def __init__(self, report: Report, at: tuple[int, int] = (0, 0)) -> None:
         self._report = report
+        self._at = at
 
     def step(self, stage: str, fraction: float, preview: Any = None) -> None:
-        """Report a step; a preview is a `Photo`, or an (H, W, 3) array of uint8, uint16 or floats from 0 to 1."""
-        self._report.step(stage, fraction, None if preview is None else preview_data(preview))
+        """Report a step."""
+        self._report.step(stage, fraction, None if preview is None else preview_data(preview, self._at))
 
 
-def preview_data(preview: Any) -> dict[str, Any]:
-    """Return a preview as ``{"image": "data:image/jpeg;base64,…", "width": …, "height": …}``."""
+def preview_data(preview: Preview, at: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+    """Return a preview as ``{"image": "data:image/jpeg;base64,…", "width": …, "height": …, "box": [x0, y0, x1, y1]}``.
+
+    The box is told as seen from ``at``; so in a picture that is being extended it may reach beyond it.
+    """
     from reknit.core import codec
 
-    if isinstance(preview, np.ndarray):
-        array = cast(Any, preview)
+    photo = preview.pixels
+    if isinstance(photo, np.ndarray):
+        array = cast(Any, photo)
         if np.issubdtype(array.dtype, np.floating):
             array = (array.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-        preview = Photo.from_array(array)
-    small = thumbnail(preview, PREVIEW_PX)
+        photo = Photo.from_array(np.ascontiguousarray(array))
+    small = thumbnail(photo, PREVIEW_PX)
+    (left, top), box = at, preview.box
     data = codec.encode(Photo(pixels=small.pixels), container="jpeg", quality=PREVIEW_QUALITY).data
     text = base64.b64encode(data).decode("ascii")
     return {
         "image": f"data:image/jpeg;base64,{text}",
-        "width": preview.size.width,
-        "height": preview.size.height,
+        "width": small.size.width,
+        "height": small.size.height,
+        "box": [box.x0 - left, box.y0 - top, box.x1 - left, box.y1 - top],
     }
 
 
@@ -121,6 +131,34 @@ def handlers(pictures: Pictures, *, threads: int, models: Models | None = None) 
     return {"fill": work.fill, "extend": work.extend, "repair": work.repair}
 
 
+def plan(
+    pictures: Pictures, payload: Payload, *, threads: int, models: Models | None = None
+) -> dict[str, Any]:
+    """Return how a fill with this payload would be carried out, as JSON data; nothing is filled.
+
+    Raises what the fill would raise before its engine is loaded.
+    """
+    from reknit.pipeline.plan import plan_fill
+
+    told = plan_fill(fill_request(pictures, payload), threads=threads, models=models).plan.to_dict()
+    told |= {"seconds": told.pop("predicted_seconds"), "peak_bytes": told.pop("predicted_peak_bytes")}
+    return told
+
+
+def fill_request(pictures: Pictures, payload: Payload) -> FillRequest:
+    """Return the request of a fill; decodes its pictures."""
+    photo = pictures.photo(payload["image"])
+    source = payload["source"]
+    return FillRequest(
+        photo=photo,
+        mask=pictures.mask(
+            payload["mask"], photo.size, mask_from=payload["mask_from"], invert=payload["invert"]
+        ),
+        source=None if source is None else pictures.mask(source, photo.size),
+        **_knobs(payload, "engine", "params", "seed", "count", "grow", "feather", "context"),
+    )
+
+
 class _Work:
     def __init__(self, pictures: Pictures, threads: int, models: Models | None) -> None:
         self._pictures = pictures
@@ -130,14 +168,7 @@ class _Work:
     def fill(self, payload: Payload, report: Report) -> Result:
         from reknit.pipeline.fill import fill
 
-        photo = self._pictures.photo(payload["image"])
-        source = payload["source"]
-        request = FillRequest(
-            photo=photo,
-            mask=self._mask(payload["mask"], photo.size, payload["mask_from"], payload["invert"]),
-            source=None if source is None else self._mask(source, photo.size, "luma", False),
-            **_knobs(payload, "engine", "params", "seed", "count", "grow", "feather", "context"),
-        )
+        request = fill_request(self._pictures, payload)
         result = fill(request, threads=self._threads, report=Previews(report), models=self._models)
         return self._keep(payload, result, changed_box(result))
 
@@ -146,14 +177,15 @@ class _Work:
 
         photo = self._pictures.photo(payload["image"])
         knobs = _knobs(payload, *SIDES, "engine", "params", "seed", "count")
+        place = plan_canvas(photo.size, **_knobs(payload, *SIDES)).photo_box
+        at = (place.x0, place.y0)
         result = extend(
             ExtendRequest(photo=photo, **knobs),
             threads=self._threads,
-            report=Previews(report),
+            report=Previews(report, at),
             models=self._models,
         )
-        place = plan_canvas(photo.size, **_knobs(payload, *SIDES)).photo_box
-        return self._keep(payload, result, changed_box(result), at=(place.x0, place.y0))
+        return self._keep(payload, result, changed_box(result), at=at)
 
     def repair(self, payload: Payload, report: Report) -> Result:
         from reknit.pipeline.repair import RepairRequest, find, repair
@@ -175,9 +207,6 @@ class _Work:
             return self._with_mask(kept, Mask.from_bool(found.mask))
         result = repair(request, threads=self._threads, report=Previews(report), models=self._models)
         return self._with_mask(self._keep(payload, result, changed_box(result)), result.mask)
-
-    def _mask(self, name: str, size: Size, mask_from: Any, invert: bool) -> Mask:
-        return self._pictures.mask(name, size, mask_from=mask_from, invert=invert)
 
     def _keep(
         self, payload: Payload, result: FillResult, box: Box | None, at: tuple[int, int] = (0, 0)

@@ -72,7 +72,7 @@
  * @property {string} [x-unit]
  * @property {boolean} [important]
  */
-/** @typedef {{name: string, title: string, seeded: boolean, options: OptionSchema[]}} Engine */
+/** @typedef {{name: string, title: string, seeded: boolean, needs_model: boolean, options: OptionSchema[]}} Engine */
 /** @typedef {{level: "fits" | "offload" | "wont-fit" | "unknown", reason: string}} Verdict */
 /** @typedef {{name: string, engine: string, title: string, installed: boolean, verdict: Verdict}} Model */
 /** @typedef {{mask: string, box: Box, area_px: number, method: string}} Selection */

@@ -25,7 +25,7 @@ export function engineChoices({ engines, models }) {
   const ready = /** @type {[string, string]} */ ([say("verdict.ready"), "good"]);
   const auto = { key: "auto", engine: "auto", model: null, title: say("engine.auto"), text: say("engine.auto.text"), badge: ready, usable: true };
   const plain = engines
-    .filter(({ name, options }) => !models.some((model) => model.engine === name) && !options.some((option) => option.name === "model"))
+    .filter(({ needs_model }) => !needs_model)
     .map(({ name, title }) => ({ key: name, engine: name, model: null, title: readable(name), text: title, badge: ready, usable: true }));
   const learned = models.filter((model) => engines.some(({ name }) => name === model.engine)).map((model) => ({
     key: `${model.engine}/${model.name}`,
@@ -37,6 +37,16 @@ export function engineChoices({ engines, models }) {
     usable: model.installed && model.verdict.level !== "wont-fit",
   }));
   return [auto, ...plain, ...learned];
+}
+
+/**
+ * The key of what is chosen before anybody chooses: what the server's settings say.
+ * @param {Catalogue} catalogue
+ */
+export function usualChoice(catalogue) {
+  const wanted = catalogue.request.find(({ name }) => name === "engine")?.default;
+  const fits = engineChoices(catalogue).find(({ key, engine, usable }) => usable && (key === wanted || engine === wanted));
+  return fits?.key ?? "auto";
 }
 
 /** @param {Model} model @returns {[string, string]} words and look */

@@ -5,7 +5,7 @@
  */
 
 import { choices, h, iconButton, slider, toggle } from "./dom.js";
-import { engineChoices, enginePicker, readable } from "./engines.js";
+import { engineChoices, enginePicker, readable, usualChoice } from "./engines.js";
 import { icon } from "./icons.js";
 import { openBeside } from "./menu.js";
 import { toast } from "./notices.js";
@@ -37,6 +37,7 @@ export class Parameters extends EventTarget {
   constructor(catalogue) {
     super();
     this.catalogue = catalogue;
+    this.state.engine = usualChoice(catalogue);
   }
 
   get #engine() {
@@ -58,7 +59,7 @@ export class Parameters extends EventTarget {
   /** @param {Partial<State>} saved  what an earlier page kept; engines that are gone are not taken */
   restore(saved) {
     const known = engineChoices(this.catalogue).some(({ key, usable }) => usable && key === saved.engine);
-    this.#set({ ...saved, engine: known ? saved.engine : "auto" }, true);
+    this.#set({ ...saved, engine: known ? saved.engine : usualChoice(this.catalogue) }, true);
   }
 
   /**
