@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Reknit, picture
+from tests.oracles.networks import Net, write
 
 COMMAND = [sys.executable, "-c", "from reknit.cli.main import main; main()"]
 
@@ -149,6 +150,21 @@ def test_doctor_finds_everything_in_order(reknit: Reknit) -> None:
     assert ran.status == 0
     assert {"native", "codec", "fill"} <= {check["name"] for check in ran.data}
     assert reknit("doctor").out.startswith("ok ")
+
+
+def test_doctor_lists_where_models_are_looked_for_and_which_are_there(
+    reknit: Reknit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REKNIT_MODELS_DIR", str(tmp_path / "weights"))
+
+    def said(name: str) -> str:
+        return next(check["says"] for check in reknit("doctor", "--json").data if check["name"] == name)
+
+    assert str(tmp_path / "weights") in said("models")
+    assert "cpu" in said("runtimes")
+    net = write(tmp_path / "net.onnx", Net())
+    assert reknit("models", "import", str(net), "--name", "mine").status == 0
+    assert f"mine ({tmp_path / 'weights' / 'mine' / 'net.onnx'})" in said("models")
 
 
 def test_config_shows_values_with_their_origin(reknit: Reknit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """ONNX networks: every contract gives the right pixels, and runs stop, share and refuse as they should."""
 
+import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +241,10 @@ def test_a_file_is_loaded_once_for_all_sessions_and_let_go(tmp_path: Path) -> No
     first, again, two = (runtime.load(path, threads=n) for n in (1, 1, 2))
     assert first is again
     assert first is not two
+    assert (first.threads, two.threads) == (1, 2)
+    watch, first, again = weakref.ref(first.session), two, two
+    gc.collect()
+    assert watch() is None, "the copy for another number of threads is gone"
     write(path, Net(output="0..255"))
     assert runtime.load(path, threads=1) is not first, "the file changed"
     runtime.free()
@@ -260,6 +266,80 @@ def test_a_network_that_cannot_run_is_an_error_of_the_engine(tmp_path: Path) -> 
     with pytest.raises(EngineFailed) as caught:
         session.run(crop_of(pixels, hole), {}, 1, Reporter())
     assert caught.value.code == "engine.onnx"
+
+
+@pytest.mark.parametrize(
+    "net", [Net(), Net(dtype="float16"), Net(image="uint8", mask="0=hole", output="uint8")], ids=name_of
+)
+def test_pictures_bound_to_a_devices_memory_come_back_the_same(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, hole = picture(96, 64)
+    path = write(tmp_path / "net.onnx", net)
+    stated = " ".join(f"{key}={value}" for key, value in net.stated.items())
+    plain = run(engine_of(path, contract=stated), pixels, hole)
+    monkeypatch.setattr(runtime, "BOUND", {"cpu": "cpu"})
+    calls: list[str] = []
+    bound = runtime.OnnxRun._bound
+    monkeypatch.setattr(runtime.OnnxRun, "_bound", lambda self: calls.append(self.memory) or bound(self))
+    assert np.array_equal(run(engine_of(path, contract=stated), pixels, hole), plain)
+    assert calls == ["cpu"]
+
+
+class Module:
+    """onnxruntime on a machine that says it has all devices, where CUDA's libraries may be missing."""
+
+    def __init__(self, *there: str) -> None:
+        import onnxruntime
+
+        self._real, self._there = onnxruntime, there
+        self.asked: list[list[str]] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def get_available_providers(self) -> list[str]:
+        return list(runtime.PROVIDERS.values())
+
+    def InferenceSession(self, path: str, options: object, providers: list[str]) -> object:  # noqa: N802
+        self.asked.append(providers)
+        session = self._real.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        first = providers[0] if providers[0] in self._there else "CPUExecutionProvider"
+        return Shown(session, [first])
+
+
+class Shown:
+    """A session that says where it runs."""
+
+    def __init__(self, session: object, providers: list[str]) -> None:
+        self._session, self._providers = session, providers
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return self._providers
+
+
+def test_the_quickest_device_is_taken_and_the_processor_where_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "net.onnx", Net())
+    whole, broken = Module(*runtime.PROVIDERS.values()), Module()
+    for module, device in ((whole, "cuda"), (broken, "cpu")):
+        runtime.free()
+        monkeypatch.setattr(runtime, "_module", lambda module=module: module)
+        assert runtime.load(path, threads=1).device == device
+        assert module.asked == [["CUDAExecutionProvider", "CPUExecutionProvider"]]
+    for device in ("directml", "coreml"):
+        monkeypatch.setattr(runtime, "_module", lambda: whole)
+        assert runtime.load(path, threads=1, device=device).device == device
+    runtime.free()
+    monkeypatch.setattr(runtime, "_module", lambda: broken)
+    with pytest.raises(Unavailable, match="cannot use cuda") as caught:
+        runtime.load(path, threads=1, device="cuda")
+    assert "libraries" in str(caught.value.hint)
+    runtime.free()
 
 
 def test_noise_comes_from_the_seed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """TorchScript networks: the same contracts, the same pixels. Needs PyTorch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from reknit.core.progress import Reporter
 from reknit.engines import torchscript
 from reknit.engines.base import Crop
 from reknit.engines.learned import NETWORK, LearnedEngine
+from reknit.engines.torch_ways import BF16, CHANNELS_LAST, PLAIN, Way
 
 torch = pytest.importorskip("torch", reason="TorchScript models need PyTorch")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -26,6 +28,19 @@ class Separate(torch.nn.Module):
         known = (mask < 0.5).float()
         mean = (image * known).sum([2, 3], keepdim=True) / known.sum([2, 3], keepdim=True)
         return image * known + mean * (1 - known)
+
+
+class Convolved(torch.nn.Module):
+    """Gives the picture back, through a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = torch.nn.Conv2d(3, 3, 1, bias=False)
+        self.same.weight.data = torch.eye(3)[:, :, None, None]
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return ``image``."""
+        return self.same(image * (1 - mask))
 
 
 class Joined(torch.nn.Module):
@@ -91,9 +106,49 @@ def test_a_file_paints_the_mean_of_what_is_known(
 def test_a_file_is_loaded_once_and_let_go(tmp_path: Path) -> None:
     path = saved(Separate(), tmp_path / "net.pt")
     first = torchscript.load(path, threads=1)
-    assert torchscript.load(path, threads=1) is first
+    assert torchscript.load(path, threads=2).module is first.module, "one copy for any number of threads"
     torchscript.free()
-    assert torchscript.load(path, threads=1) is not first
+    assert torchscript.load(path, threads=1).module is not first.module
+
+
+@pytest.mark.parametrize("best", [PLAIN, CHANNELS_LAST, BF16], ids=lambda way: way.name)
+def test_a_first_run_finds_the_best_way_and_later_processes_remember_it(
+    best: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, notebook = saved(Convolved(), tmp_path / "net.pt"), tmp_path / "models" / "ways.json"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "cpu_name": "fake"})
+    real = torchscript.chosen
+
+    def told(run: Any, tried: Any) -> Any:
+        """Let ``best`` seem the quickest."""
+        now = [0.0]
+
+        def ran(way: Way) -> Any:
+            now[0] += 1.0 if way == best else 2.0
+            return run(way)
+
+        return real(ran, tried, clock=lambda: now[0])
+
+    monkeypatch.setattr(torchscript, "chosen", told)
+    rng = np.random.default_rng(0)
+    image = rng.random((1, 3, 512, 512), np.float32)
+    inputs = {"image": image, "mask": np.zeros((1, 1, 512, 512), np.float32)}
+    torchscript.free()
+    network = torchscript.load(path, threads=1, notebook=notebook)
+    first = network.begin(inputs).infer()
+    assert network.habit.best == {1: best}
+    assert np.array_equal(network.begin(inputs).infer(), first), (
+        "the first run's picture is the best way's too"
+    )
+    assert np.abs(first - image).mean() < 0.5 / 255
+    assert (first.dtype, network.habit.layout.channels_last) == (np.float32, best.channels_last)
+    small = {name: np.ascontiguousarray(value[..., :64, :64]) for name, value in inputs.items()}
+    network.begin(small).infer()
+    assert network.habit.layout == PLAIN, "small pictures are run the plain way"
+    torchscript.free()
+    monkeypatch.setattr(torchscript, "chosen", None)  # would fail if it were called
+    again = torchscript.load(path, threads=1, notebook=notebook)
+    assert np.array_equal(again.begin(inputs).infer(), first)
 
 
 def test_a_pickle_is_no_model_and_is_not_opened(tmp_path: Path) -> None:

@@ -7,11 +7,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from reknit.cli.output import print_json
+from reknit.engines.learned import RUNTIMES
+
+PACKAGES = {"onnxruntime": "onnxruntime", "torch": "reknit[torch]"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,37 @@ def _engines() -> str:
     return ", ".join(registry.every())
 
 
+def _models() -> str:
+    from reknit import config
+
+    store = config.model_store(config.load(), plugins=True)
+    every = dict.fromkeys([store.models_dir, *store.folders(), *filter(None, [store.hub_cache])])
+    folders = [f"{folder}{'' if folder.is_dir() else ' (not there)'}" for folder in every]
+    found = [f"{one.card.id} ({one.main})" for one in store.installed()]
+    return f"{', '.join(found) or 'none, see `reknit models`'}; looked in {', '.join(folders)}"
+
+
+def _runtimes() -> str:
+    said: list[str] = []
+    for name, module in RUNTIMES.items():
+        if find_spec(module) is None:
+            said.append(f"{module} is missing, so no {name} models (pip install '{PACKAGES[module]}')")
+        else:
+            said.append(f"{module} {_version(module)}")
+    if find_spec("onnxruntime") is not None:
+        from reknit.engines import onnx
+
+        said[0] += f" on {', '.join(onnx.devices())}"
+    return "; ".join(said)
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module)
+    except PackageNotFoundError:  # it came under another name, such as onnxruntime-gpu
+        return "of another package"
+
+
 def _fill() -> str:
     import numpy as np
 
@@ -116,6 +152,8 @@ PROBES: dict[str, Callable[[], str]] = {
     "codec": _codec,
     "opencv": _opencv,
     "engines": _engines,
+    "runtimes": _runtimes,
+    "models": _models,
     "fill": _fill,
     "temporary": _scratch,
 }

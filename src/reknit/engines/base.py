@@ -66,6 +66,9 @@ class EngineSpec:
     native_depth : bool
         True: takes and returns uint8 and uint16 crops of 3 or 4 channels (the fourth is alpha).
         False: gets uint8 RGB and the pipeline carries depth and alpha.
+    side_by_side : bool
+        Whether small crops are best filled side by side, by sessions of one thread each; False: one after another,
+        by one session with all threads (networks, whose weights would have to be loaded more than once).
     seconds_per_hole_px, seconds_per_region, bytes_per_crop_px : float
         Measured rates on one CPU thread, for predictions; docs/benchmarks.md says how they were measured.
     """
@@ -86,6 +89,7 @@ class EngineSpec:
     seeded: bool = False
     needs_model: bool = False
     native_depth: bool = False
+    side_by_side: bool = True
     seconds_per_hole_px: float = 1e-6
     seconds_per_region: float = 1e-3
     bytes_per_crop_px: int = 24

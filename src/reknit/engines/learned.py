@@ -46,6 +46,9 @@ RUNTIMES = {"onnx": "onnxruntime", "torchscript": "torch"}
 GOOD_PX = 512
 """The side of crops for models of any size that say nothing better: what networks of this kind were trained near."""
 
+NOTEBOOK = "ways.json"
+"""In the models' folder: how each network runs best on this machine."""
+
 _POLL_S = 0.05
 _SECONDS_PER_PIXEL = 6e-6  # of a first run, for the progress bar only
 
@@ -76,7 +79,7 @@ OPTIONS = (
         name="contract",
         kind="text",
         default=None,
-        help="what the numbers of an unknown model mean, such as 'image=0..1 hole=1 known=0 output=0..255'",
+        help="what the numbers of an unknown model mean, such as 'image=0..1 mask=1=hole output=0..255'",
     ),
 )
 
@@ -203,6 +206,8 @@ class LearnedEngine:
     stated : mapping of str to str
         What is known of the model's contract.
     device : str
+    notebook : Path or None
+        Where it is kept how networks run best on this machine.
     """
 
     spec: EngineSpec
@@ -210,6 +215,7 @@ class LearnedEngine:
     file: Path | None = None
     stated: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     device: str = "auto"
+    notebook: Path | None = None
 
     def configured(self, params: Mapping[str, Any], models: Models | None) -> LearnedEngine:
         """Return this engine for one model, with the sizes that it takes.
@@ -229,7 +235,12 @@ class LearnedEngine:
             rule = SizeRule(multiple=rule.multiple, max_px=round_up(side, rule.multiple))
         spec = replace(self.spec, size_rule=rule, good_px=rule.native_px or rule.max_px)
         return replace(
-            self, spec=spec, file=found.file, stated=MappingProxyType(stated), device=params["device"]
+            self,
+            spec=spec,
+            file=found.file,
+            stated=MappingProxyType(stated),
+            device=params["device"],
+            notebook=None if models is None else models().models_dir / NOTEBOOK,
         )
 
     def network(self, *, threads: int) -> Network:
@@ -243,7 +254,7 @@ class LearnedEngine:
         if is_torchscript(self.file):
             from reknit.engines import torchscript
 
-            return torchscript.load(self.file, threads=threads, device=self.device)
+            return torchscript.load(self.file, threads=threads, device=self.device, notebook=self.notebook)
         from reknit.engines import onnx
 
         return onnx.load(self.file, threads=threads, device=self.device)
@@ -396,6 +407,7 @@ def _engine(name: str, title: str, *families: str, seeded: bool = False) -> Lear
         good_px=GOOD_PX,
         feather_px=8,
         match_rim=True,
+        side_by_side=False,
         seeded=seeded,
         needs_model=True,
         seconds_per_hole_px=0,

@@ -1,8 +1,10 @@
 """Networks in ONNX files, run by onnxruntime on whatever it finds: CUDA, DirectML, Core ML or the processor.
 
-Loaded files are kept by path and threads, so that regions, variations and requests share them, up to a budget of
-bytes; `free` lets go of all. onnxruntime is imported when the first file is loaded. Files are data: nothing in
-them is executed by Python. Nothing here knows what a network's numbers mean.
+Loaded files are kept, so that regions, variations and requests share them, up to a budget of bytes; `free` lets go
+of all. A session has its number of threads for life: asked for another number, a file is loaded anew and the old copy
+goes, so that there is one copy of its weights. On a GPU pictures are bound to its memory. onnxruntime is imported when
+the first file is loaded. Files are data: nothing in them is executed by Python. Nothing here knows what a network's
+numbers mean.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ PROVIDERS = {
 BUDGET_BYTES = 2 * 2**30
 """Files up to this size in all stay loaded, and always the last one."""
 
+BOUND = {"cuda": "cuda", "directml": "dml"}
+"""By device, what onnxruntime calls its memory; elsewhere there is nothing to bind to."""
+
 _TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -48,6 +53,7 @@ class OnnxRun:
     inputs: Tensors
     output: str
     options: Any
+    memory: str = ""
 
     def infer(self) -> NDArray[Any]:
         """Run the network and return the picture's tensor.
@@ -60,6 +66,8 @@ class OnnxRun:
             ``engine.onnx``: onnxruntime could not run it, or it was stopped.
         """
         try:
+            if self.memory:
+                return self._bound()
             return self.session.run([self.output], dict(self.inputs), self.options)[0]
         except Exception as error:  # onnxruntime's errors have no common base
             reason = str(error)
@@ -71,6 +79,19 @@ class OnnxRun:
                 hint="it may want another size or device; -p device=cpu runs on the processor",
                 reason=reason[:500],
             ) from error
+
+    def _bound(self) -> NDArray[Any]:
+        """Run over inputs laid into the device's memory; only the picture comes back from there."""
+        binding = self.session.io_binding()
+        value = _module().OrtValue.ortvalue_from_numpy
+        held = {name: value(array, self.memory, 0) for name, array in self.inputs.items()}
+        for name, array in held.items():
+            binding.bind_ortvalue_input(name, array)
+        binding.bind_output(self.output, self.memory, 0)
+        binding.synchronize_inputs()
+        self.session.run_with_iobinding(binding, self.options)
+        binding.synchronize_outputs()
+        return binding.copy_outputs_to_cpu()[0]
 
     def stop(self) -> None:
         """End the run; on a CPU within about 0.1 s."""
@@ -86,12 +107,14 @@ class OnnxNetwork:
     graph : Graph
     device : str
         A key of `PROVIDERS`.
+    threads : int
     session : onnxruntime.InferenceSession
     settled : dict
     """
 
     graph: Graph
     device: str
+    threads: int
     session: Any
     settled: dict[frozenset[tuple[str, str]], Contract] = field(default_factory=dict[Any, Contract])
 
@@ -99,7 +122,13 @@ class OnnxNetwork:
         """Return a run over these inputs that has not started yet."""
         options = _module().RunOptions()
         options.log_severity_level = 4
-        return OnnxRun(session=self.session, inputs=inputs, output=self.graph.output.name, options=options)
+        return OnnxRun(
+            session=self.session,
+            inputs=inputs,
+            output=self.graph.output.name,
+            options=options,
+            memory=BOUND.get(self.device, ""),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +137,6 @@ class _Key:
 
     path: Path
     changed_ns: int
-    threads: int
     device: str
 
 
@@ -124,26 +152,32 @@ _kept = _Kept()
 
 
 def load(path: Path, *, threads: int, device: str = "auto") -> OnnxNetwork:
-    """Return the network in ``path``; the same one for the same file, threads and device.
+    """Return the network in ``path``; the same one for the same file, device and threads.
 
     Raises
     ------
     Unavailable
-        ``engine.missing``: no onnxruntime; ``device.missing``: not that device.
+        ``engine.missing``: no onnxruntime; ``device.missing``: not that device, or its libraries cannot be loaded.
     ExternalError
         ``model.unreadable``: not a file that onnxruntime can load.
     InputError
         ``model.kind``: a network of another kind.
     """
-    device = _device(device)
+    device, wanted = _device(device), device
     try:
         facts = path.stat()
     except OSError as error:
         raise unreadable(path, str(error)) from error
-    key = _Key(path=path.absolute(), changed_ns=facts.st_mtime_ns, threads=threads, device=device)
+    key = _Key(path=path.absolute(), changed_ns=facts.st_mtime_ns, device=device)
     with _kept.lock:
-        if key not in _kept.networks:
-            _kept.networks[key] = _opened(path, threads, device), facts.st_size
+        kept = _kept.networks.get(key)
+        if kept is None or kept[0].threads != threads:
+            _kept.networks.pop(key, None)
+            kept = None  # before the file is loaded again, so that there are not two of it
+            network = _opened(path, threads, device)
+            if wanted not in ("auto", network.device):
+                raise _not_there(wanted, f"its libraries cannot be loaded; it can use {network.device}")
+            _kept.networks[key] = network, facts.st_size
         _kept.networks.move_to_end(key)
         while len(_kept.networks) > 1 and sum(n for _, n in _kept.networks.values()) > BUDGET_BYTES:
             _kept.networks.popitem(last=False)
@@ -169,6 +203,8 @@ def unreadable(path: Path, why: str) -> ExternalError:
 
 def _opened(path: Path, threads: int, device: str) -> OnnxNetwork:
     module = _module()
+    if device == "cuda" and hasattr(module, "preload_dlls"):
+        module.preload_dlls()  # CUDA's libraries from their own packages, where those are installed
     options = module.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
@@ -183,9 +219,11 @@ def _opened(path: Path, threads: int, device: str) -> OnnxNetwork:
         if any(words in str(error).lower() for words in _NO_MEMORY):
             raise MemoryError(str(error)) from error
         raise unreadable(path, str(error)) from error
+    first = session.get_providers()[0]  # not the wanted one where its libraries could not be loaded
     return OnnxNetwork(
         graph=read_graph(_tensors(session.get_inputs()), _tensors(session.get_outputs())),
-        device=device,
+        device=next(name for name, provider in PROVIDERS.items() if provider == first),
+        threads=threads,
         session=session,
     )
 
@@ -201,19 +239,28 @@ def _tensors(described: Sequence[Any]) -> list[Tensor]:
     ]
 
 
-def _device(wanted: str) -> str:
+def devices() -> list[str]:
+    """Return what onnxruntime can run on as it is built, the quickest first."""
     there = _module().get_available_providers()
-    found = [name for name, provider in PROVIDERS.items() if provider in there]
+    return [name for name, provider in PROVIDERS.items() if provider in there]
+
+
+def _device(wanted: str) -> str:
+    found = devices()
     if wanted == "auto":
         return found[0]
     if wanted not in found:
-        raise Unavailable(
-            f"onnxruntime cannot use {wanted} here",
-            code="device.missing",
-            hint=f"it can use {', '.join(found)}; onnxruntime-gpu brings cuda, onnxruntime-directml directml",
-            device=wanted,
-        )
+        raise _not_there(wanted, f"it can use {', '.join(found)}")
     return wanted
+
+
+def _not_there(device: str, why: str) -> Unavailable:
+    return Unavailable(
+        f"onnxruntime cannot use {device} here",
+        code="device.missing",
+        hint=f"{why}; onnxruntime-gpu[cuda,cudnn] brings cuda, onnxruntime-directml directml",
+        device=device,
+    )
 
 
 def _module() -> Any:

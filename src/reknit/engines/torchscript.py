@@ -1,17 +1,19 @@
 """Networks in TorchScript archives (``big-lama.pt`` and the like), run by PyTorch where that is installed.
 
 An archive is a program for TorchScript's own interpreter, not a Python pickle, and is loaded by that alone. It does
-not say what its tensors are, so they are taken from the number of its arguments and from a stated contract. torch is
-imported when the first file is loaded. Nothing here knows what a network's numbers mean.
+not say what its tensors are, so they are taken from the number of its arguments and from a stated contract. One copy
+of a file serves any number of threads. torch is imported when the first file is loaded. Nothing here knows what a
+network's numbers mean.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 import zipfile
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from numpy.typing import NDArray
 
 from reknit.core.errors import EngineFailed, ExternalError, Unavailable
 from reknit.engines.contracts import Contract, Graph, Tensor, Tensors, unknown
+from reknit.engines.torch_ways import LEAST_PX, PLAIN, Way, chosen, recalled, remember, ways
+
+_LOG = logging.getLogger(__name__)
 
 KEPT = 2
 """How many files stay loaded."""
@@ -27,6 +32,31 @@ KEPT = 2
 _DEVICES = {"auto": "", "cuda": "cuda", "cpu": "cpu"}
 _kept: OrderedDict[tuple[Path, int, str], TorchNetwork] = OrderedDict()
 _lock = threading.Lock()
+
+
+@dataclass(slots=True, kw_only=True)
+class Habit:
+    """How a network is run on this machine, found out by its first run.
+
+    Attributes
+    ----------
+    tried : tuple of Way
+        What to choose from, the plain way first.
+    key : str
+        What the choice depends on, but for the threads.
+    notebook : Path or None
+        Where choices are kept.
+    best : dict of int to Way
+        By threads.
+    layout : Way
+        As the weights lie now.
+    """
+
+    tried: tuple[Way, ...] = (PLAIN,)
+    key: str = ""
+    notebook: Path | None = None
+    best: dict[int, Way] = field(default_factory=dict[int, Way])
+    layout: Way = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +74,7 @@ class TorchNetwork:
     settled : dict
     turn : Lock
         Held by the run that is under way.
+    habit : Habit
     """
 
     graph: Graph
@@ -52,6 +83,7 @@ class TorchNetwork:
     module: Any
     settled: dict[frozenset[tuple[str, str]], Contract] = field(default_factory=dict[Any, Contract])
     turn: threading.Lock = field(default_factory=threading.Lock)
+    habit: Habit = field(default_factory=Habit)
 
     def begin(self, inputs: Tensors) -> TorchRun:
         """Return a run over these inputs that has not started yet."""
@@ -76,39 +108,64 @@ class TorchRun:
             ``engine.torchscript``
         """
         torch: Any = _torch()
-        network, graph = self.network, self.network.graph
+        network, habit = self.network, self.network.habit
         with network.turn, torch.inference_mode():
             if network.device == "cpu" and torch.get_num_threads() != network.threads:
                 torch.set_num_threads(network.threads)
-            names = [t.name for t in (graph.image, graph.mask) if t is not None]
-            given = [torch.from_numpy(np.array(self.inputs[name])).to(network.device) for name in names]
-            try:
-                output: Any = network.module(*given)
-            except RuntimeError as error:
-                if "memory" in str(error).lower():
-                    raise MemoryError(str(error)) from error
-                raise EngineFailed(
-                    "PyTorch could not run the model",
-                    code="engine.torchscript",
-                    hint="it may want another size, or a contract: reknit engines torchscript",
-                    reason=str(error)[-500:],
-                ) from error
-            while not torch.is_tensor(output):  # a tuple, whose first is the picture
-                output = output[0]
-            return output.float().cpu().numpy()
+            if len(habit.tried) == 1 or self.inputs[network.graph.image.name].size < 3 * LEAST_PX:
+                return self._made(torch, PLAIN)
+            key = f"{habit.key} threads={network.threads}"
+            way = habit.best.get(network.threads) or recalled(habit.notebook, key, habit.tried)
+            if way is not None:
+                habit.best[network.threads] = way
+                return self._made(torch, way)
+            best, picture, why = chosen(lambda way: self._made(torch, way), habit.tried)
+            habit.best[network.threads] = best
+            remember(habit.notebook, key, best)
+            _LOG.info("%s is run %s", key, why)
+            return picture
+
+    def _made(self, torch: Any, way: Way) -> NDArray[Any]:
+        network, graph, habit = self.network, self.network.graph, self.network.habit
+        layout = torch.channels_last if way.channels_last else torch.contiguous_format
+        if habit.layout.channels_last is not way.channels_last:
+            network.module.to(memory_format=layout)
+        habit.layout = way
+        names = [t.name for t in (graph.image, graph.mask) if t is not None]
+        given = [torch.from_numpy(np.array(self.inputs[name])).to(network.device) for name in names]
+        try:
+            if way.bf16:
+                with torch.autocast("cpu", torch.bfloat16):
+                    output: Any = network.module(*(one.contiguous(memory_format=layout) for one in given))
+            else:
+                output = network.module(*(one.contiguous(memory_format=layout) for one in given))
+        except RuntimeError as error:
+            if "memory" in str(error).lower():
+                raise MemoryError(str(error)) from error
+            raise EngineFailed(
+                "PyTorch could not run the model",
+                code="engine.torchscript",
+                hint="it may want another size, or a contract: reknit engines torchscript",
+                reason=str(error)[-500:],
+            ) from error
+        while not torch.is_tensor(output):  # a tuple, whose first is the picture
+            output = output[0]
+        return output.float().cpu().numpy()
 
     def stop(self) -> None:
         """Do nothing: the run goes on, and its result is thrown away."""
 
 
-def load(path: Path, *, threads: int, device: str = "auto") -> TorchNetwork:
-    """Return the network in ``path``; the same one for the same file, threads and device.
+def load(path: Path, *, threads: int, device: str = "auto", notebook: Path | None = None) -> TorchNetwork:
+    """Return the network in ``path``; one copy of its weights for the same file and device.
 
     Parameters
     ----------
     path : Path
     threads : int
     device : {'auto', 'cuda', 'cpu'}
+    notebook : Path or None
+        Where it is kept how each network runs best on this machine's processor.
 
     Raises
     ------
@@ -121,15 +178,31 @@ def load(path: Path, *, threads: int, device: str = "auto") -> TorchNetwork:
     """
     torch = _torch()
     where = _device(torch, device)
-    key = (path.absolute(), threads, where)
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise _unreadable(path, str(error)) from error
+    key = (path.absolute(), facts.st_mtime_ns, where)
     with _lock:
         if key not in _kept:
             module = _opened(torch, path, where)
-            _kept[key] = TorchNetwork(graph=_graph(module), device=where, threads=threads, module=module)
+            habit = _habit(torch, path, where, facts.st_size, notebook)
+            _kept[key] = TorchNetwork(
+                graph=_graph(module), device=where, threads=threads, module=module, habit=habit
+            )
         _kept.move_to_end(key)
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
-        return _kept[key]
+        return replace(_kept[key], threads=threads)
+
+
+def _habit(torch: Any, path: Path, device: str, size: int, notebook: Path | None) -> Habit:
+    """Return what is to be tried with a network: nothing but the plain way beyond the CPU."""
+    if device != "cpu":
+        return Habit()
+    facts: dict[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    key = f"{path.name} {size} B, torch {torch.__version__}, {facts.get('cpu_name', 'cpu')}"
+    return Habit(tried=ways(facts), key=key, notebook=notebook)
 
 
 def free() -> None:
@@ -150,13 +223,17 @@ def _opened(torch: Any, path: Path, device: str) -> Any:
             warnings.simplefilter("ignore")  # of PyTorch, that it would rather have another format
             return torch.jit.load(str(path), map_location=device).eval()
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ExternalError(
-            f"{path.name} cannot be loaded as a TorchScript model",
-            code="model.unreadable",
-            hint="it may be damaged, incomplete, or a file of weights without their network",
-            path=str(path),
-            reason=str(error)[-500:],
-        ) from error
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> ExternalError:
+    return ExternalError(
+        f"{path.name} cannot be loaded as a TorchScript model",
+        code="model.unreadable",
+        hint="it may be damaged, incomplete, or a file of weights without their network",
+        path=str(path),
+        reason=why[-500:],
+    )
 
 
 def _graph(module: Any) -> Graph:

@@ -94,7 +94,7 @@ class Store:
     ) -> None:
         self.models_dir = models_dir
         self.offline = offline
-        self._hub_cache = hub_cache
+        self.hub_cache = hub_cache
         self._others = tuple(others)
         self._endpoint = endpoint
         self._given = cards
@@ -263,7 +263,7 @@ class Store:
         own = self.models_dir / card.id / file.name
         if own.is_file():
             return own
-        if self._hub_cache is not None and (path := hub.cached(file, self._hub_cache)) is not None:
+        if self.hub_cache is not None and (path := hub.cached(file, self.hub_cache)) is not None:
             return path
         if "/" in file.name:
             return None
@@ -297,10 +297,10 @@ class Store:
                 size=file.bytes,
                 stage=stage,
             )
-        if self._hub_cache is None or file.repo is None:
+        if self.hub_cache is None or file.repo is None:
             raise missing(card)
         return hub.fetch(
-            file, self._hub_cache, report=report, offline=self.offline, endpoint=self._endpoint, stage=stage
+            file, self.hub_cache, report=report, offline=self.offline, endpoint=self._endpoint, stage=stage
         )
 
     def _catalogued(self, digest: str) -> tuple[ModelCard, ModelFile] | None:

@@ -29,7 +29,8 @@ from reknit.pipeline.piece import Call, Patch, Piece, cut, filled, has_equal_cha
 from reknit.pipeline.plan import Work, plan_fill
 
 SMALL_CROP_PX = 300_000
-"""Crops up to this size run side by side, one thread each; larger ones run one by one with all threads."""
+"""Crops up to this size run side by side, one thread each, where the engine's spec says so; larger ones run one by one
+with all threads."""
 
 BATCH_PX = 8_000_000
 """Crops are cut, filled and pasted in batches of at most about this many pixels, to bound memory."""
@@ -143,7 +144,7 @@ def _fill_once(
         with clock.stage("engine"):
             workers = (
                 sessions.get(1, threads=threads)
-                if len(batch) == 1
+                if len(batch) == 1 or not spec.side_by_side
                 else sessions.get(min(threads, len(batch)), threads=1)
             )
             weights = [_CALL_PX + int(np.count_nonzero(piece.crop.target)) for piece in pieces]
