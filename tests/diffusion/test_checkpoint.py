@@ -38,3 +38,14 @@ def test_a_folder_opens_with_its_weights(tmp_path: Path, family: str, kind: str)
     checkpoint = open_checkpoint(folder, report=Reporter())
     assert (checkpoint.family.name, checkpoint.kind) == (family, kind)
     assert_same(checkpoint, tiny.tiny_networks(family, kind))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_single_file_opens_with_the_folders_weights(tmp_path: Path, family: str, kind: str) -> None:
+    file = tiny.tiny_single_file(tmp_path, family, kind)
+    checkpoint = open_checkpoint(file, report=Reporter())
+    assert (checkpoint.family.name, checkpoint.kind) == (family, kind)
+    assert_same(checkpoint, tiny.tiny_networks(family, kind))
+    text = "a photo of the cat"
+    assert all(tokenizer(text).input_ids for tokenizer in checkpoint.tokenizers)

@@ -19,38 +19,20 @@ from diffusers import (
     PNDMScheduler,
     UNet2DConditionModel,
 )
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from reknit.diffusion.families import configs
+from tests.diffusion import original_layout
 
 FAMILIES = ("sd15", "sd2", "sdxl", "flux")
 KINDS = ("inpaint", "base")
 
-_WORDS = [
-    "a",
-    "photo",
-    "of",
-    "the",
-    "cat",
-    "dog",
-    "red",
-    "blue",
-    "green",
-    "house",
-    "tree",
-    "sky",
-    "grass",
-    "sea",
-    "stone",
-    "on",
-    "in",
-    "and",
-    "with",
-    "very",
-    "good",
-    "bad",
-]
+_WORDS = (
+    *("a", "photo", "of", "the", "cat", "dog", "red", "blue", "green", "house", "tree"),
+    *("sky", "grass", "sea", "stone", "on", "in", "and", "with", "very", "good", "bad"),
+)
 
 _UNET: dict[str, dict[str, Any]] = {
     "sd15": {"block_out_channels": (32, 32, 64, 64), "sample_size": 8},
@@ -156,18 +138,42 @@ def tiny_folder(folder: Path, family: str, kind: str, *, seed: int = 0) -> Path:
     return target
 
 
+def tiny_single_file(folder: Path, family: str, kind: str, *, seed: int = 0) -> Path:
+    """Save the same model as other programs keep it, and return the file.
+
+    The file holds all networks in the original layout; of FLUX.1 only the denoiser, with the other networks in
+    folders beside its own. The small tokenizers lie beside it, for no package ships those.
+    """
+    root = folder / f"{family}-{kind}-file"
+    networks = tiny_networks(family, kind, seed=seed)
+    file = root / ("diffusion_models" if family == "flux" else "checkpoints") / f"{family}-{kind}.safetensors"
+    file.parent.mkdir(parents=True)
+    if family == "flux":
+        save_file(original_layout.flux(networks["transformer"].state_dict()), file)
+        for part, name in (
+            ("vae", "vae/ae.safetensors"),
+            ("text_encoder", "text_encoders/clip_l.safetensors"),
+            ("text_encoder_2", "text_encoders/t5xxl_fp16.safetensors"),
+        ):
+            (root / name).parent.mkdir(exist_ok=True)
+            save_file(original_layout.part(family, part, networks[part]), root / name)
+    else:
+        save_file(original_layout.whole(family, networks), file)
+    for name, tokenizer in tiny_tokenizers(family).items():
+        tokenizer.save_pretrained(file.parent / name)
+    return file
+
+
 def tiny_tokenizers(family: str) -> dict[str, Any]:
     """Return the family's tokenizers by component: the true rules over a small vocabulary."""
     vocabulary, merges = clip_vocabulary()
     ids = {piece: number for number, piece in enumerate(vocabulary)}
     clip = CLIPTokenizer(vocab=ids, merges=list(merges), model_max_length=77)
+    padded = CLIPTokenizer(vocab=ids, merges=list(merges), model_max_length=77, pad_token="!")
     if family in ("sd15", "sd2"):
-        return {"tokenizer": clip}
+        return {"tokenizer": clip if family == "sd15" else padded}
     if family == "sdxl":
-        return {
-            "tokenizer": clip,
-            "tokenizer_2": CLIPTokenizer(vocab=ids, merges=list(merges), model_max_length=77, pad_token="!"),
-        }
+        return {"tokenizer": clip, "tokenizer_2": padded}
     t5 = transformers.T5Tokenizer(vocab=list(t5_pieces()), extra_ids=0, model_max_length=512)
     return {"tokenizer": clip, "tokenizer_2": t5}
 

@@ -1,21 +1,22 @@
 """A checkpoint, opened: the networks of one latent diffusion model, and what is known of it.
 
 It takes a folder of diffusers, a hub repository in the local cache, a model of the catalog, or one file as other
-programs keep it; the file's contents decide which family it is. It never reaches for the network, and does not
-know where its parts will compute: that is `reknit.diffusion.placed`'s.
+programs keep it; the contents decide which family it is. It never reaches for the network, and does not know where
+its parts will compute: that is `reknit.diffusion.placed`'s.
 """
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reknit.core.errors import InputError, NotFound
-from reknit.diffusion import components, weights
-from reknit.diffusion.families import Family, family
-from reknit.models.identify import identify
+from reknit.core.progress import Reporter
+from reknit.diffusion import components, distilled, parts, sources, tokenizers, weights
+from reknit.diffusion.digest import digest
+from reknit.diffusion.families import Family
 
 if TYPE_CHECKING:
     from reknit.core.progress import Report
@@ -42,13 +43,16 @@ class Checkpoint:
     dtype : torch.dtype
         What most of the denoiser's weights are kept in.
     files : tuple of Path
-        What it was read from.
+        What it was read from, the denoiser's first.
     source : str
         What was asked for.
     distilled : str or None
-        ``turbo``, ``lightning``, ``lcm``, ``hyper``, ``schnell``: needs few steps and little guidance.
+        ``turbo``, ``lightning``, ``lcm``, ``hyper``, ``schnell``: needs few steps and little guidance; a key of
+        `reknit.diffusion.distilled.DISTILLED`.
     notes : tuple of str
         What a user should know.
+    memory : Path or None
+        The folder in which digests are remembered.
     """
 
     family: Family
@@ -63,7 +67,8 @@ class Checkpoint:
     source: str
     distilled: str | None = None
     notes: tuple[str, ...] = ()
-    loras: dict[str, float] = field(default_factory=dict[str, float])
+    memory: Path | None = None
+    _digest: str = field(default="", repr=False)
 
     @property
     def prediction(self) -> str:
@@ -72,12 +77,42 @@ class Checkpoint:
             return "flow"
         return str(self.scheduler_config.get("prediction_type", self.family.prediction))
 
+    @property
+    def native_px(self) -> int:
+        """The side of the square pictures the checkpoint was made for."""
+        side = self.denoiser.config.get("sample_size")
+        return side * self.vae_scale if isinstance(side, int) else self.family.native_px
+
+    @property
+    def vae_scale(self) -> int:
+        """How many pixels wide one latent is."""
+        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the weights, in hex: see `hashed`."""
+        return self.hashed(Reporter())
+
+    def hashed(self, report: Report) -> str:
+        """Return the SHA-256 of the weights, in hex: of one file its own, of several that of theirs.
+
+        Its first ten digits are what A1111 calls the hash of a model in one file. The first time costs reading all
+        of it, some seconds for each GB.
+        """
+        if not self._digest:
+            self._digest = digest(self.files, report, folder=self.memory)
+        return self._digest
+
 
 def open_checkpoint(
     source: str | Path,
     *,
     dtype: Any = None,
+    vae: str | Path | None = None,
+    text_encoders: Sequence[str | Path] = (),
+    tokenizers: Sequence[Any] | None = None,
     models: Store | None = None,
+    hub_cache: Path | None = None,
     report: Report,
 ) -> Checkpoint:
     """Open a checkpoint. Weights are mapped from the disk where the format allows it.
@@ -85,62 +120,106 @@ def open_checkpoint(
     Parameters
     ----------
     source
-        A folder of diffusers.
+        A folder of diffusers; a ``.safetensors``, ``.ckpt`` or ``.gguf`` file of a whole checkpoint or of a denoiser;
+        an id of the catalog; a hub repository that the local cache holds.
     dtype
         A torch dtype to bring all weights to; by default they stay as they are kept.
+    vae
+        A file or folder with the VAE to use instead of the checkpoint's own.
+    text_encoders
+        The same for the first text encoders, in the order of `Family.text`.
+    tokenizers
+        One for each text encoder, instead of those that would be found.
+    models
+        The models on this machine.
+    hub_cache
+        The hub's cache; by default that of ``models``.
+    report
+        Told about each part.
+
+    Raises
+    ------
+    NotFound
+        ``model.unknown``
+    InputError
+        ``model.family``: none that Reknit has stages for; ``model.damaged``; ``model.nan``: a weight is no number;
+        ``model.part``: a part is missing.
+    Unavailable
+        ``engine.missing``: the extra is not installed; ``model.missing``; ``model.tokenizer``
     """
-    path = Path(source)
-    if path.is_dir():
-        opened = _folder(path, report)
-    else:
-        raise NotFound(f"{source} is no model", code="model.unknown", hint="reknit models")
-    if dtype is not None:
-        for network in (opened.denoiser, opened.vae, *opened.text_encoders):
-            components.cast(network, dtype)
-        opened.dtype = dtype
-    return opened
+    weights.extra("torch")
+    cache = hub_cache if hub_cache is not None or models is None else models.hub_cache
+    where = sources.locate(source, models, cache)
+    report.step("opening the model", 0.0)
+    found = parts.of_folder(where.main) if where.main.is_dir() else parts.of_file(where.main)
+    given = dict(where.parts)
+    given |= {"vae": Path(vae)} if vae is not None else {}
+    given |= {name: Path(path) for name, path in zip(parts.TEXT_PARTS, text_encoders, strict=False)}
+    for part, path in given.items():
+        found.found[part] = parts.of_part(path, part, found.family, found.kind)
+    for part in [*parts.missing(found)]:
+        path = sources.beside(where.main, part, models) if found.family.name == "flux" else None
+        if path is None:
+            raise sources.absent(part, where.main)
+        found.found[part] = parts.of_part(path, part, found.family, found.kind)
+    networks = _built(found, dtype, report)
+    return _checkpoint(found, networks, where, tokenizers, models, cache)
 
 
-def _folder(folder: Path, report: Report) -> Checkpoint:
-    denoiser = next((name for name in ("unet", "transformer") if (folder / name).is_dir()), None)
-    if denoiser is None:
-        raise InputError(
-            f"{folder} holds no model of diffusers",
-            code="model.family",
-            hint="it lacks unet/ and transformer/",
-        )
+def _built(found: parts.Parts, dtype: Any, report: Report) -> dict[str, Any]:
     networks: dict[str, Any] = {}
-    files: list[Path] = []
-    file = weights.weight_file(folder / denoiser)
-    assert file is not None
-    known = identify(file)
-    found = family(known.family)
-    parts = [denoiser, "vae", *("text_encoder", "text_encoder_2")[: len(found.text)]]
-    for number, part in enumerate(parts):
-        report.step(f"opening {part}", number / len(parts))
-        file = weights.weight_file(folder / part)
-        assert file is not None
-        config = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
-        text = found.text[number - 2] if number >= 2 else ""
-        network = components.empty(part, config, text)
-        networks[part] = components.filled(network, weights.read(file), str(file))
-        files.append(file)
-    transformers = weights.extra("transformers")
-    tokenizers = []
-    for number, text in enumerate(found.text):
-        made = transformers.T5Tokenizer if text == "t5-xxl" else transformers.CLIPTokenizer
-        name = "tokenizer" if number == 0 else "tokenizer_2"
-        tokenizers.append(made.from_pretrained(str(folder / name), local_files_only=True))
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    for number, (name, part) in enumerate(found.found.items()):
+        report.step(f"opening the {name.replace('_', ' ')}", number / len(found.found))
+        text = found.family.text[parts.TEXT_PARTS.index(name)] if name in parts.TEXT_PARTS else ""
+        network = components.empty(name, part.config, text)
+        components.filled(network, part.tensors, str(part.path))
+        networks[name] = network if dtype is None else components.cast(network, dtype)
+        part.tensors.clear()
+    report.step("opening the model", 1.0)
+    return networks
+
+
+def _checkpoint(
+    found: parts.Parts,
+    networks: dict[str, Any],
+    where: sources.Source,
+    given: Sequence[Any] | None,
+    models: Store | None,
+    hub_cache: Path | None,
+) -> Checkpoint:
+    made = found.family
+    texts = tuple(networks[name] for name in parts.TEXT_PARTS if name in networks)
+    if given is None:
+        near = [where.main] if where.main.is_dir() else [where.main.parent, where.main.with_suffix("")]
+        given = tokenizers.find(
+            made.text,
+            [network.config.vocab_size for network in texts],
+            near=near,
+            hub_cache=hub_cache,
+            files=[found.found[name].path for name in parts.TEXT_PARTS if name in networks],
+        )
+    denoiser = networks[made.denoiser]
+    kind = distilled.recognise(found.found[made.denoiser].config, found.scheduler, where.names)
     return Checkpoint(
-        family=found,
-        kind=known.kind,
-        denoiser=networks[denoiser],
+        family=made,
+        kind=found.kind,
+        denoiser=denoiser,
         vae=networks["vae"],
-        text_encoders=tuple(networks[part] for part in parts[2:]),
-        tokenizers=tuple(tokenizers),
-        scheduler_config=scheduler,
-        dtype=networks[denoiser].dtype,
-        files=tuple(files),
-        source=str(folder),
+        text_encoders=texts,
+        tokenizers=tuple(given),
+        scheduler_config=found.scheduler,
+        dtype=components.dtype_of(denoiser),
+        files=tuple(dict.fromkeys(part.path for part in found.found.values())),
+        source=os.fspath(where.names[0]) if where.names else str(where.main),
+        distilled=kind,
+        notes=_notes(kind, where),
+        memory=models.models_dir if models is not None else None,
     )
+
+
+def _notes(kind: str | None, where: sources.Source) -> tuple[str, ...]:
+    if kind is None:
+        return ()
+    facts = distilled.DISTILLED[kind]
+    steps = distilled.stated_steps(where.names) or facts.steps
+    return (f"a {kind} model: {steps} steps and guidance {facts.guidance:g} are what it was trained for",)

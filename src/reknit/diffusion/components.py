@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reknit.core.errors import InputError
-from reknit.diffusion.weights import Tensors, check_finite, extra
+from reknit.diffusion.weights import Tensors, check_finite, extra, plain, shape
 
 TEXT = {
     "clip-l": "CLIPTextModel",
@@ -48,6 +48,8 @@ def empty(component: str, config: Mapping[str, Any], text: str = "") -> Any:
             made = getattr(transformers, TEXT[text])
             plain = {key: value for key, value in config.items() if key not in _SAID_OF_FILES}
             network = made(made.config_class(**plain))
+    if hasattr(network, "tie_weights"):
+        network.tie_weights()
     return network.eval().requires_grad_(False)
 
 
@@ -58,11 +60,22 @@ def cast(network: Any, dtype: Any) -> Any:
     """
     torch = extra("torch")
     torch.nn.Module.to(network, dtype=dtype)  # diffusers' own warns of modules that it does not have
+    for module in network.modules():
+        if hasattr(module, "compute_dtype"):  # a layer with quantised weights
+            module.compute_dtype = dtype
     if dtype == torch.float16 and type(network).__name__ == "T5EncoderModel":
         for name, module in network.named_modules():
             if name.endswith(".wo"):
                 module.to(torch.float32)
     return network
+
+
+def dtype_of(network: Any) -> Any:
+    """Return the type that most of a network's weights are kept in."""
+    sizes: dict[Any, int] = {}
+    for weight in network.parameters():
+        sizes[weight.dtype] = sizes.get(weight.dtype, 0) + weight.numel()
+    return max(sizes, key=lambda dtype: sizes[dtype])
 
 
 _SAID_OF_FILES = frozenset({"architectures", "model_type", "torch_dtype", "dtype", "transformers_version"})
@@ -82,15 +95,31 @@ def filled(network: Any, tensors: Tensors, where: str) -> Any:
     if missing:
         raise _damaged(where, f"{len(missing)} of {len(wanted)} weights are missing, such as {missing[0]}")
     for name, tensor in given.items():
-        if tuple(tensor.shape) != tuple(wanted[name].shape):
-            raise _damaged(
-                where, f"{name} is {tuple(tensor.shape)} where {tuple(wanted[name].shape)} belongs"
-            )
-    check_finite(given, where)
-    network.load_state_dict(given, strict=False, assign=True)
+        if shape(tensor) != tuple(wanted[name].shape):
+            raise _damaged(where, f"{name} is {shape(tensor)} where {tuple(wanted[name].shape)} belongs")
+    quantised = _quantised(network, given)
+    for name in given.keys() - quantised:
+        given[name] = plain(given[name])
+    check_finite({name: tensor for name, tensor in given.items() if name not in quantised}, where)
+    network.load_state_dict({n: t for n, t in given.items() if n not in quantised}, strict=False, assign=True)
+    for name in quantised:
+        network.get_submodule(name.rpartition(".")[0]).weight = given[name]
     if hasattr(network, "tie_weights"):
         network.tie_weights()
     return network.eval().requires_grad_(False)
+
+
+def _quantised(network: Any, given: Tensors) -> set[str]:
+    """Put layers that compute from quantised weights where such weights were given, and return their names."""
+    names = {name for name, tensor in given.items() if hasattr(tensor, "quant_shape")}
+    if not names:
+        return names
+    utils, torch = extra("diffusers.quantizers.gguf.utils"), extra("torch")
+    linear = {
+        name for name in names if isinstance(network.get_submodule(name.rpartition(".")[0]), torch.nn.Linear)
+    }
+    utils._replace_with_gguf_linear(network, torch.float32, {name: given[name] for name in linear})
+    return linear
 
 
 def _renamed(tensors: Tensors, wanted: Mapping[str, Any]) -> Tensors:

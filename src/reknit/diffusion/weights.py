@@ -39,9 +39,10 @@ def extra(module: str) -> Any:
 
 
 def read(path: Path) -> Tensors:
-    """Return the tensors of a ``.safetensors``, ``.ckpt``, ``.bin`` or ``.pth`` file, or of an index of shards.
+    """Return the tensors of a ``.safetensors``, ``.gguf``, ``.ckpt``, ``.bin`` or ``.pth`` file, or an index of shards.
 
-    Tensors of a safetensors file are mapped: their bytes are read when they are used.
+    Tensors are mapped: their bytes are read when they are used. Quantised ones of GGUF files stay so, as diffusers'
+    ``GGUFParameter``; those in 8-bit floating point with a scale beside them become bfloat16.
 
     Raises
     ------
@@ -54,7 +55,9 @@ def read(path: Path) -> Tensors:
         if path.name.endswith(".index.json"):
             return _shards(path)
         if path.suffix.lower() in (".safetensors", ".sft"):
-            return extra("safetensors.torch").load_file(path)
+            return unscaled(extra("safetensors.torch").load_file(path))
+        if path.suffix.lower() == ".gguf":
+            return _gguf(path)
         return _pickled(path)
     except OSError as error:
         raise ExternalError(
@@ -89,11 +92,44 @@ def weight_file(folder: Path) -> Path | None:
     return min(whole, key=order, default=None)
 
 
+def shape(tensor: Any) -> tuple[int, ...]:
+    """Return a tensor's shape; of a quantised one, that of the weights it stands for."""
+    return tuple(getattr(tensor, "quant_shape", tensor.shape))
+
+
+def plain(tensor: Any) -> Any:
+    """Return a tensor that is not quantised: the same, or the weights a quantised one stands for."""
+    if not hasattr(tensor, "quant_shape"):
+        return tensor
+    return extra("diffusers.quantizers.gguf.utils").dequantize_gguf_tensor(tensor)
+
+
+def unscaled(tensors: Tensors) -> Tensors:
+    """Return tensors with the scales of 8-bit floating point weights multiplied in, in bfloat16.
+
+    Files of ComfyUI keep them as ``NAME.scale_weight`` or ``NAME.weight_scale`` beside ``NAME.weight``.
+    """
+    torch = extra("torch")
+    scales = {
+        name.rpartition(".")[0] + ".weight": scale
+        for name, scale in tensors.items()
+        if name.endswith((".scale_weight", ".weight_scale"))
+    }
+    if not scales:
+        return tensors
+    said = (".scale_weight", ".weight_scale", ".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
+    made = {name: tensor for name, tensor in tensors.items() if not name.endswith(said)}
+    for name, scale in scales.items():
+        if name in made and made[name].element_size() == 1:
+            made[name] = (made[name].to(torch.float32) * scale.to(torch.float32)).to(torch.bfloat16)
+    return made
+
+
 def check_finite(tensors: Mapping[str, Any], where: str) -> None:
     """Raise `InputError` (``model.nan``) if a weight is not a number or infinite. Reads all of them once."""
     torch = extra("torch")
     for name, tensor in tensors.items():
-        if tensor.numel() == 0 or not tensor.is_floating_point():
+        if tensor.numel() == 0 or tensor.is_meta or not tensor.is_floating_point():
             continue
         if tensor.element_size() == 1:
             bits = tensor.view(torch.uint8)
@@ -118,6 +154,22 @@ def _shards(index: Path) -> Tensors:
     tensors: Tensors = {}
     for name in names:
         tensors |= read(index.parent / name)
+    return tensors
+
+
+def _gguf(path: Path) -> Tensors:
+    torch, gguf = extra("torch"), extra("gguf")
+    parameter = extra("diffusers.quantizers.gguf.utils").GGUFParameter
+    kinds = gguf.GGMLQuantizationType
+    tensors: Tensors = {}
+    for each in gguf.GGUFReader(path, "c").tensors:  # "c": mapped, and our own when it is written to
+        data = torch.from_numpy(each.data)
+        if each.tensor_type == kinds.BF16:
+            tensors[each.name] = data.view(torch.bfloat16).reshape([int(n) for n in reversed(each.shape)])
+        elif each.tensor_type in (kinds.F32, kinds.F16):
+            tensors[each.name] = data
+        else:
+            tensors[each.name] = parameter(data, quant_type=each.tensor_type)
     return tensors
 
 
