@@ -99,11 +99,6 @@ class Store:
         self._endpoint = endpoint
         self._given = cards
 
-    @property
-    def hub_cache(self) -> Path | None:
-        """The hub's cache, or None if it is not looked into."""
-        return self._hub_cache
-
     @cached_property
     def cards(self) -> dict[str, ModelCard]:
         """Every model that is known, by id."""
