@@ -16,7 +16,7 @@ from reknit.core.options import Option
 from reknit.engines import registry
 
 PAGE = Path(__file__).with_name("options.md")
-WITH_OPTIONS = ("fill", "extend", "repair", "demo", "jobs", "engines", "models", "doctor")
+WITH_OPTIONS = ("fill", "extend", "repair", "demo", "jobs", "engines", "models", "check", "bench", "doctor")
 
 HEAD = """# Options
 

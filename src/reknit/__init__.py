@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reknit import engines
-    from reknit.api import extend, fill, repair
+    from reknit.api import check, extend, fill, repair
     from reknit.core.errors import ReknitError
     from reknit.core.image import Photo
     from reknit.core.mask import Mask
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "check": "reknit.api",
     "fill": "reknit.api",
     "extend": "reknit.api",
     "repair": "reknit.api",
@@ -48,6 +49,7 @@ __all__ = [
     "Photo",
     "ReknitError",
     "Step",
+    "check",
     "engines",
     "extend",
     "fill",

@@ -1,7 +1,7 @@
-"""The Python door: `fill`, `extend` and `repair` with paths, bytes, arrays or PIL images.
+"""The Python door: `fill`, `extend` and `repair` with paths, bytes, arrays or PIL images, and `check`.
 
-Each turns its arguments into a request, runs the pipeline, and returns a `FillResult`. Nothing is printed
-and nothing is written until ``result.save``.
+The first three turn their arguments into a request, run the pipeline, and return a `FillResult`. Nothing is printed
+and nothing is written until ``result.save``. `check` says beforehand whether a model will run.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from reknit.pipeline.fill import fill as run_fill
 
 if TYPE_CHECKING:
     from reknit.models.store import Store
+    from reknit.planner.verdict import Verdict
 
 Progress = Callable[[Step], None]
 
@@ -208,3 +209,49 @@ def repair(
 
 
 __all__ = ["CancelToken", "Photo", "Step", "extend", "fill", "repair"]
+
+
+def check(
+    model: str,
+    *,
+    gpu: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    vram: float | None = None,
+    ram: float | None = None,
+    steps: int | None = None,
+) -> Verdict:
+    """Say whether a model will run, before anything is downloaded.
+
+    Parameters
+    ----------
+    model
+        A name of the catalog.
+    gpu
+        A card, such as ``"RTX 3060 12GB"``, or ``"cpu"``; by default this machine as it is now.
+    size
+        Side, or width and height, in pixels that the model works on; by default what it was trained for.
+    vram, ram
+        GiB of the card and of main memory, in place of what is known.
+    steps
+        Steps of denoising; by default what people use.
+
+    Returns
+    -------
+    Verdict
+        ``answer`` is ``yes``, ``yes-with`` or ``no``; ``plan`` what Reknit would do; ``to_dict()`` all of it.
+
+    Raises
+    ------
+    NotFound
+        ``model.unknown``, ``model.no-facts``, ``device.unknown``.
+    """
+    from reknit.planner import ask
+
+    store, threads = _models(), _threads(None)
+    wanted = ask.subject(model, store.cards)
+    here = ask.place(gpu, vram=vram, ram=ram, threads=threads, folder=store.models_dir)
+    px = (size, size) if isinstance(size, int) else size
+    card = store.cards.get(wanted.id)
+    return ask.ask(
+        wanted, here, px=px, steps=steps, installed=card is not None and store.look(card) is not None
+    )

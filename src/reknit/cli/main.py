@@ -22,6 +22,8 @@ COMMANDS = {
     "jobs": "List, show, cancel and retry the jobs of the server.",
     "engines": "List the engines and their options.",
     "models": "List, download, import and check the weights of learned engines.",
+    "check": "Say whether a model will run here or on a card, how well, and with what.",
+    "bench": "Hold predictions of memory and time against measurements.",
     "doctor": "Check this installation.",
     "config": "Show settings and where they come from.",
     "completion": "Print the shell-completion script.",

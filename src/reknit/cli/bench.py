@@ -1,0 +1,92 @@
+"""``reknit bench``: hold the planner's predictions against measurements, others' and this machine's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reknit.cli.output import print_json
+
+if TYPE_CHECKING:
+    from reknit.planner.laws import Laws
+    from reknit.planner.published import Row
+
+
+@click.group(name="bench")
+def command() -> None:
+    """Hold predictions of memory and time against measurements.
+
+    \b
+    reknit bench planner     published runs, row by row
+    """
+
+
+@command.command(name="planner")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def planner(as_json: bool) -> int:
+    """Compare predictions with every published run; those that set a constant and those held out are marked."""
+    from reknit.planner import fit, published
+    from reknit.planner.laws import laws
+
+    known, rows = laws(), published.rows()
+    summary = fit.summary(known, rows)
+    if as_json:
+        unused = [{"id": each.id, "title": each.title, "why": each.why} for each in published.unused()]
+        print_json({"rows": [_data(row, known) for row in rows], "unused": unused, "summary": summary})
+        return 0
+    for name, metrics, unit in (
+        ("Video memory", published.MEMORY, "GiB"),
+        ("Main memory", ("ram",), "GiB"),
+        ("Time", published.TIME, "s"),
+    ):
+        click.secho(f"{name}\n", bold=True)
+        click.echo(f"   id what     {unit:>9} predicted   error  set         run")
+        for row in (row for row in rows if row.metric in metrics):
+            click.echo(_line(row, known))
+        click.echo()
+    _out_of_memory(rows, known)
+    click.secho("Absolute error\n", bold=True)
+    click.echo("  what    rows         count  median     p90     max")
+    for kind, uses in summary.items():
+        for use, off in uses.items():
+            errors = "".join(f"{off[each]:8.1%}" for each in ("median", "p90", "max"))
+            click.echo(f"  {kind:<7} {use:<10} {off['rows']:>7}{errors}")
+    click.echo(f"\n{len(published.unused())} published figures are not compared; --json says why")
+    return 0
+
+
+def _line(row: Row, known: Laws) -> str:
+    from reknit.planner.published import predicted
+
+    said = predicted(row, known)
+    error = said / row.value - 1
+    line = f"  {row.id:>3} {row.metric:<8} {row.value:9.3g} {said:9.3g} {error:+8.1%}  "
+    return line + f"{'fitted' if row.fit else 'held out':<9} {row.grade}  {row.title[:22]}"
+
+
+def _out_of_memory(rows: tuple[Row, ...], known: Laws) -> None:
+    from reknit.planner.published import predicted, room
+
+    click.secho("Ran out of memory, and must not be said to fit\n", bold=True)
+    for row in (row for row in rows if row.metric == "oom"):
+        need, held = predicted(row, known), room(row, known)
+        says = click.style("fits, WRONG", fg="red") if need <= held else "does not fit"
+        click.echo(f"  {row.id:>3} {need:6.1f} of {held:5.1f} GiB: {says:<13} {row.title[:36]}")
+    click.echo()
+
+
+def _data(row: Row, known: Laws) -> dict[str, Any]:
+    from reknit.planner.published import predicted
+
+    return {
+        "id": row.id,
+        "title": row.title,
+        "device": None if row.device is None else row.device.name,
+        "metric": row.metric,
+        "measured": row.value,
+        "predicted": round(predicted(row, known), 4),
+        "grade": row.grade,
+        "fit": row.fit,
+        "source": row.source,
+    }

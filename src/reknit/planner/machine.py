@@ -1,0 +1,223 @@
+"""What this machine has: its device, and how much of device memory, main memory and disk is free now.
+
+Asks the driver's own tools and the kernel, never torch, so that it answers in a moment and before anything is
+installed. What cannot be found out is None or left at the processor. Knows no model and no law.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reknit.core.errors import NotFound
+from reknit.planner import hardware
+from reknit.planner.facts import GIB
+from reknit.planner.hardware import Device
+
+_TOOL_S = 5.0  # what a driver's tool may take
+
+_FLOPS_A_CYCLE = {"avx512f": 64.0, "fma": 32.0, "avx": 16.0, "neon": 16.0, "asimd": 16.0}
+"""fp32 operations a core does each cycle, by its widest instructions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine, measured now.
+
+    Attributes
+    ----------
+    device : Device
+        The graphics device if there is one that torch could use, else the processor.
+    free : float
+        Bytes of device memory that no program uses; of main memory where the device shares it.
+    ram : float
+        Bytes of main memory that this process may still take.
+    ram_total : float
+    """
+
+    device: Device
+    free: float
+    ram: float
+    ram_total: float
+
+
+def here(*, threads: int) -> Machine:
+    """Return this machine; ``threads`` is how many processor threads may be used."""
+    ram, total = free_ram()
+    for look in (_nvidia, _amd, _apple):
+        found = look(total)
+        if found is not None:
+            device, free = found
+            return Machine(
+                device=device, free=min(free, ram) if device.shared else free, ram=ram, ram_total=total
+            )
+    return Machine(device=processor(threads, total), free=ram, ram=ram, ram_total=total)
+
+
+def free_disk(folder: Path) -> float | None:
+    """Return the bytes free where ``folder`` is, or would be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return float(shutil.disk_usage(folder).free)
+    except OSError:
+        return None
+
+
+def free_ram() -> tuple[float, float]:
+    """Return the bytes of main memory this process may still take, and those there are; limits of groups count."""
+    if sys.platform == "darwin":
+        total = float(_say("sysctl", "-n", "hw.memsize") or 0)
+        return _free_of_mac(total), total
+    if sys.platform == "win32":
+        return _windows_ram()
+    text = _text(Path("/proc/meminfo"))
+    sizes = {name: float(kib) * 1024 for name, kib in re.findall(r"(\w+):\s+(\d+) kB", text)}
+    total = sizes.get("MemTotal", 0.0)
+    free = sizes.get("MemAvailable", total)
+    for most, used in _group_limits(_text(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup")):
+        total, free = min(total, most), min(free, max(0.0, most - used))
+    return free, total
+
+
+def _group_limits(memberships: str, root: Path) -> list[tuple[float, float]]:
+    """Return limit and use of each control group this process is in that has a limit; versions 1 and 2."""
+    found: list[tuple[float, float]] = []
+    for line in memberships.splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root if not controllers else root / "memory"
+        old = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        names = old if controllers else ("memory.max", "memory.current")
+        # In a container the path may not be there; its own group is then the root of what is mounted.
+        here_ = base / path.lstrip("/")
+        for folder in dict.fromkeys((here_, *here_.parents, base)):
+            if folder != base and base not in folder.parents:
+                continue
+            most, used = (_text(folder / name).strip() for name in names)
+            if most.isdigit() and int(most) < 2**60:
+                cached = re.search(r"^(?:total_)?inactive_file (\d+)", _text(folder / "memory.stat"), re.M)
+                held = float(used or 0) - (float(cached[1]) if cached else 0.0)
+                found.append((float(most), max(0.0, held)))
+    return found
+
+
+def processor(threads: int, ram: float) -> Device:
+    """Return this machine's processor as a device.
+
+    Its rate is cores × operations a cycle × clock; `reknit bench fit` measures it instead.
+    """
+    text = _text(Path("/proc/cpuinfo"))
+    flags = set(re.findall(r"\w+", next(iter(re.findall(r"(?:flags|Features)\s*:(.*)", text)), "")))
+    clocks = [float(mhz) for mhz in re.findall(r"cpu MHz\s*:\s*([\d.]+)", text)]
+    ghz = max([*clocks, 2500.0]) / 1000
+    cycle = next((ops for flag, ops in _FLOPS_A_CYCLE.items() if flag in flags), 16.0)
+    name = next(iter(re.findall(r"model name\s*:\s*(.*)", text)), "")
+    name = name or _say("sysctl", "-n", "machdep.cpu.brand_string")
+    return Device(
+        name=f"{name.strip() or 'processor'} ({threads} threads)",
+        group="cpu",
+        vendor="",
+        kind="cpu",
+        memory_gib=ram / GIB,
+        bandwidth=min(60.0, 12.0 * threads),
+        fp32=threads * cycle * ghz / 1000,
+        half=threads * cycle * ghz / 1000,
+        link=0.0,
+        bf16=False,
+        fp8=False,
+    )
+
+
+def _nvidia(_: float) -> tuple[Device, float] | None:
+    """Return the NVIDIA card with most free memory."""
+    fields = "--query-gpu=name,memory.total,memory.free"
+    cards: list[tuple[float, str, float]] = []
+    for line in _say("nvidia-smi", fields, "--format=csv,noheader,nounits").splitlines():
+        name, total, free = (*(part.strip() for part in line.split(",")), "", "")[:3]
+        if total.isdigit() and free.isdigit():
+            cards.append((float(free) * 2**20, name, float(total) / 1024))
+    if not cards:
+        return None
+    free, name, total = max(cards)
+    return _known(name, total), free
+
+
+def _amd(_: float) -> tuple[Device, float] | None:
+    """Return the AMD card with most memory, as the kernel tells it."""
+    cards: list[tuple[float, float, str]] = []
+    for folder in Path("/sys/class/drm").glob("card[0-9]*/device"):
+        total, used = _text(folder / "mem_info_vram_total"), _text(folder / "mem_info_vram_used")
+        if total.strip().isdigit():
+            name = _text(folder / "product_name").strip()
+            cards.append((float(total), float(total) - float(used or 0), name or "AMD graphics"))
+    if not cards:
+        return None
+    total, free, name = max(cards)
+    return _known(name, total / GIB), free
+
+
+def _apple(total: float) -> tuple[Device, float] | None:
+    """Return a Mac's own graphics; its memory is the machine's."""
+    if sys.platform != "darwin":
+        return None
+    chip = _say("sysctl", "-n", "machdep.cpu.brand_string").strip()
+    if not chip.startswith("Apple"):
+        return None
+    return _known(chip, total / GIB), _free_of_mac(total)
+
+
+def _known(name: str, total_gib: float) -> Device:
+    """Return the device of that name, or, where it is not in the list, a plain one of that memory."""
+    try:
+        return hardware.find(name, memory_gib=total_gib)
+    except NotFound:
+        plain = hardware.of_memory(total_gib)
+        return replace(plain, name=f"{name} (not in the list; timed as {plain.name})")
+
+
+def _free_of_mac(total: float) -> float:
+    page = re.search(r"page size of (\d+)", text := _say("vm_stat"))
+    counts: Mapping[str, str] = dict(re.findall(r"Pages ([a-z ]+):\s+(\d+)", text))
+    free = sum(float(counts.get(kind, 0)) for kind in ("free", "inactive", "purgeable", "speculative"))
+    return free * float(page[1]) if page and free else total
+
+
+def _windows_ram() -> tuple[float, float]:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in ("total", "free", "a", "b", "c", "d", "e")),
+        )
+
+    status = Status()
+    status.length = ctypes.sizeof(Status)
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # pyright: ignore
+    return float(status.free), float(status.total)
+
+
+def _say(*command: str) -> str:
+    """Return what a tool prints; nothing if it is not there, fails or hangs."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

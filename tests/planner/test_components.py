@@ -1,0 +1,104 @@
+"""Parameters and bytes of components are exactly those of the networks, built without memory for their weights."""
+
+import json
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from reknit.models import catalog
+from reknit.planner.facts import components, families, subject
+
+pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+BUILT = {
+    ("sd15", "unet"): "sd15-unet",
+    ("sd15", "vae"): "sd-vae",
+    ("sd15", "text_encoder"): "clip-l",
+    ("sd2", "unet"): "sd2-unet",
+    ("sd2", "vae"): "sd-vae",
+    ("sd2", "text_encoder"): "openclip-h",
+    ("sdxl", "unet"): "sdxl-unet",
+    ("sdxl", "vae"): "sd-vae",
+    ("sdxl", "text_encoder"): "clip-l",
+    ("sdxl", "text_encoder_2"): "openclip-bigg",
+    ("flux", "transformer"): "flux-fill-dit",
+    ("flux", "vae"): "flux-vae",
+    ("flux", "text_encoder"): "clip-l",
+    ("flux", "text_encoder_2"): "t5-xxl",
+}
+TEXT = {"clip-l": "clip-l", "openclip-h": "open-clip-h", "openclip-bigg": "open-clip-g", "t5-xxl": "t5-xxl"}
+
+
+def network(family: str, part: str) -> Any:
+    """Return a family's inpainting network, as Reknit opens it, on the meta device."""
+    from reknit.diffusion.components import empty
+
+    table = json.loads(resources.files("reknit.diffusion").joinpath("configs", f"{family}.json").read_text())
+    config = {**table["components"][part], **table["inpaint"].get(part, {})}
+    built = empty(part, config, TEXT.get(BUILT[family, part], ""))
+    if hasattr(built, "tie_weights"):
+        built.tie_weights()  # as when its weights are given
+    return built
+
+
+def test_every_latent_family_of_the_catalog_is_built_here() -> None:
+    used = {
+        found.family for card in catalog.load().values() if (found := subject(card)) and found.family.latent
+    }
+    for family in used:
+        parts = {family.denoiser, *family.text, family.vae}
+        built = {name for (of, _), name in BUILT.items() if of == family.name}
+        assert built == {part.name for part in parts if part}
+
+
+@pytest.mark.parametrize("family, part", BUILT)
+def test_bytes_are_exactly_the_networks(family: str, part: str) -> None:
+    import torch
+
+    built, stated = network(family, part), components()[BUILT[family, part]]
+    sizes = {name: weight.numel() for name, weight in built.named_parameters()}
+    linear = {
+        f"{name}.weight": module.weight.numel()
+        for name, module in built.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    assert sum(sizes.values()) == stated.params
+    assert sum(linear.values()) == stated.linear
+    for dtype, word in ((torch.float32, "fp32"), (torch.float16, "half")):
+        itemsize = torch.empty((), dtype=dtype).itemsize
+        assert sum(sizes.values()) * itemsize == stated.bytes(word)
+    wide = {name for name in linear if name.endswith(".wo.weight")} if part == "text_encoder_2" else set()
+    rest = sum(sizes.values()) - sum(linear.values())
+    narrow = sum(size for name, size in linear.items() if name not in wide)
+    scales = sum(-(-size // 64) * 4 for name, size in linear.items() if name not in wide)
+    fp32 = sum(linear[name] for name in wide)
+    assert stated.bytes("nf4") == pytest.approx(narrow / 2 + scales + fp32 * 4 + rest * 2, rel=1e-6)
+    assert stated.bytes("q8_0") == pytest.approx(sum(linear.values()) * 34 / 32 + rest * 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("family, part", [("sd15", "unet"), ("sdxl", "unet")])
+def test_operations_are_those_that_torch_counts(family: str, part: str) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    built, stated = network(family, part).to("meta"), components()[BUILT[family, part]]
+    latent = torch.empty(1, 9, 64, 96, device="meta")
+    states = torch.empty(1, 77, built.config.cross_attention_dim, device="meta")
+    added = {
+        "text_embeds": torch.empty(1, 1280, device="meta"),
+        "time_ids": torch.empty(1, 6, device="meta"),
+    }
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        built(latent, torch.empty(1, device="meta"), states, added_cond_kwargs=added)
+    assert counter.get_total_flops() / 1e12 == pytest.approx(stated.tflop(512 * 768 / 2**20), rel=2e-3)
+
+
+def test_families_take_as_many_steps_as_the_engine() -> None:
+    import tomllib
+
+    text = resources.files("reknit.diffusion").joinpath("families.toml").read_text(encoding="utf-8")
+    for name, given in tomllib.loads(text).items():
+        assert families()[name].steps == given["steps"]
+        assert families()[name].native_px == given["native_px"]
