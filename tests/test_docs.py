@@ -25,14 +25,24 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_options_page_is_current() -> None:
-    spec = spec_from_file_location("make_options", DOCS / "make_options.py")
+def maker(name: str) -> types.ModuleType:
+    spec = spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_options_page_is_current() -> None:
     now = (DOCS / "options.md").read_text(encoding="utf-8")
-    assert module.page() == now, "run: python docs/make_options.py"
+    assert maker("make_options").page() == now, "run: python docs/make_options.py"
+
+
+def test_the_page_of_what_runs_is_current() -> None:
+    made = maker("make_will_it_run")
+    assert made.page() == made.PAGE.read_text(encoding="utf-8"), "run: python docs/make_will_it_run.py"
+    assert made.plot() == made.PLOT.read_text(encoding="utf-8"), "run: python docs/make_will_it_run.py"
 
 
 def strings(node: ast.expr) -> set[str]:

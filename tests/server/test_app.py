@@ -213,7 +213,9 @@ def test_the_catalogue(server: Server) -> None:
     models = server.client.get(server.url("models")).json()["models"]
     lama = next(model for model in models if model["name"] == "lama-onnx")
     assert lama["engine"] == "lama"
-    assert lama["installed"] or lama["verdict"]["reason"] == "reknit models pull lama-onnx"
+    assert lama["verdict"]["level"] == "fits"
+    assert "an image" in lama["verdict"]["reason"]
+    assert lama["installed"] or lama["verdict"]["reason"].endswith("reknit models pull lama-onnx")
     metrics = server.client.get("/metrics").text
     assert 'reknit_http_requests_total{method="GET",route="/api/v1/health",status="200"}' in metrics
     assert 'reknit_jobs{state="done"}' in metrics

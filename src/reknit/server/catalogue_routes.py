@@ -13,10 +13,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from reknit import __version__
+from reknit.config import usable_threads
 from reknit.core.request import FILL_OPTIONS
 from reknit.engines import registry
 from reknit.engines.learned import installable
+from reknit.models.catalog import ModelCard
 from reknit.pipeline.plan import AUTOMATIC
+from reknit.planner import ask, facts
+from reknit.planner.ask import Place
+from reknit.planner.verdict import seconds
 from reknit.server.metrics import Metrics, family, resident_bytes
 from reknit.server.problem import Json
 from reknit.server.rooms import Rooms, rooms_of
@@ -51,21 +56,32 @@ def models(request: Request) -> Response:
 def _learned(rooms: Rooms) -> list[dict[str, Any]]:
     if rooms.models is None:
         return []
-    store = rooms.models()
+    store, where = rooms.models(), ask.place(threads=usable_threads())
     found: list[dict[str, Any]] = []
     for card in installable(store.cards.values(), AUTOMATIC):
         here = store.look(card) is not None
-        reason = f"{card.licence}" if here else f"reknit models pull {card.id}"
         found.append(
             {
                 "name": card.id,
                 "engine": card.family,
                 "title": card.title,
                 "installed": here,
-                "verdict": {"level": "fits" if here else "unknown", "reason": reason},
+                "verdict": _verdict(card, where, here=here),
             }
         )
     return found
+
+
+def _verdict(card: ModelCard, where: Place, *, here: bool) -> dict[str, str]:
+    """Return whether a model fits this machine as it is now, for its badge and the line beside it."""
+    wanted = facts.subject(card)
+    get = "" if here else f"; reknit models pull {card.id}"
+    if wanted is None:
+        return {"level": "unknown", "reason": card.licence + get}
+    found = ask.ask(wanted, where)
+    level = "wont-fit" if not found.fits else "fits" if found.answer == "yes" else "offload"
+    took = f"about {seconds(found.plan.times.image)} an image" if found.fits else "does not fit this machine"
+    return {"level": level, "reason": f"{card.licence}, {took}{get}"}
 
 
 def _selecting(name: str) -> dict[str, Any]:
