@@ -16,7 +16,19 @@ from reknit.core.options import Option
 from reknit.engines import registry
 
 PAGE = Path(__file__).with_name("options.md")
-WITH_OPTIONS = ("fill", "extend", "repair", "demo", "jobs", "engines", "models", "check", "bench", "doctor")
+WITH_OPTIONS = (
+    "fill",
+    "extend",
+    "repair",
+    "batch",
+    "demo",
+    "jobs",
+    "engines",
+    "models",
+    "check",
+    "bench",
+    "doctor",
+)
 
 HEAD = """# Options
 
@@ -63,13 +75,14 @@ def _flag(parameter: click.Parameter) -> tuple[str, str]:
     if isinstance(parameter, click.Option):
         metavar = "" if parameter.is_flag else f" {parameter.metavar or _values(parameter)}"
         return f"`{', '.join(parameter.opts)}{metavar}`", parameter.help or ""
-    return f"`{(parameter.name or '').upper()}`", "Argument; - is standard input." if _file(
-        parameter
-    ) else "Argument."
+    return (
+        f"`{parameter.metavar or (parameter.name or '').upper()}`",
+        "Argument; - is standard input." if _file(parameter) else "Argument.",
+    )
 
 
 def _file(parameter: click.Parameter) -> bool:
-    return isinstance(parameter.type, click.Path)
+    return isinstance(parameter.type, click.Path) and parameter.type.file_okay
 
 
 def _values(parameter: click.Option) -> str:

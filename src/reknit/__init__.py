@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reknit import engines
     from reknit.api import check, extend, fill, repair
+    from reknit.batch.folder import batch
     from reknit.core.errors import ReknitError
     from reknit.core.image import Photo
     from reknit.core.mask import Mask
@@ -49,6 +50,7 @@ __all__ = [
     "Photo",
     "ReknitError",
     "Step",
+    "batch",
     "check",
     "engines",
     "extend",
@@ -58,8 +60,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "engines":
-        return import_module("reknit.engines")
+    if name in ("batch", "engines"):
+        return import_module(f"reknit.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'reknit' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

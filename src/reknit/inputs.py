@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reknit.core import codec, files
 from reknit.core.errors import InputError
-from reknit.core.geometry import Size
+from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo, Samples
 from reknit.core.mask import Mask
 
@@ -111,6 +111,26 @@ def _mask_of_file(data: bytes, mask_from: MaskFrom, limits: codec.Limits, name: 
     if planes.alpha is None:
         raise _no_alpha()
     return Mask.from_alpha(planes.alpha)
+
+
+def as_box(text: str, size: Size) -> Box:
+    """Return the box that ``"X,Y,W,H"`` names in a picture of ``size``; raises `InputError` (``option.value``)."""
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+        box = Box(x0=x, y0=y, x1=x + width, y1=y + height)
+    except ValueError:
+        raise InputError(
+            f"--box takes X,Y,W,H in whole pixels, not {text!r}",
+            code="option.value",
+            hint="for example --box 120,80,60,200",
+        ) from None
+    if not box.intersects(Box.whole(size)):
+        raise InputError(
+            f"--box {text} lies outside the photo of {size} px",
+            code="option.value",
+            hint="X,Y is the box's left top corner, counted from the photo's left top corner",
+        )
+    return box
 
 
 def mask_of_photo(photo: Photo, mask_from: MaskFrom) -> Mask:

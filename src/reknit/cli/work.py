@@ -20,11 +20,10 @@ from reknit.config import Setting, model_store, usable_threads
 from reknit.config import load as load_settings
 from reknit.core import codec, files
 from reknit.core.errors import ExternalError, InputError
-from reknit.core.geometry import Box
 from reknit.core.image import Photo
 from reknit.core.mask import Mask
 from reknit.core.result import FillResult, Plan
-from reknit.inputs import as_mask, as_photo, mask_of_photo
+from reknit.inputs import as_box, as_mask, as_photo, mask_of_photo
 
 if TYPE_CHECKING:
     from reknit.models.store import Store
@@ -189,7 +188,7 @@ def read_mask(
     photo: Photo, path: str | None, flags: Mapping[str, Any], limits: codec.Limits, *, image: str
 ) -> Mask:
     """Return the mask that a command's arguments describe."""
-    boxes = tuple(_box(text, photo) for text in flags["boxes"])
+    boxes = tuple(as_box(text, photo.size) for text in flags["boxes"])
     if path is not None:
         if flags["mask_from"] == "luma" and same_file(path, image):
             raise InputError(
@@ -216,22 +215,3 @@ def read_mask(
             "there is no mask", code="mask.missing", hint="give MASK, --box X,Y,W,H, or --mask-from alpha"
         )
     return mask.inverted() if flags["invert"] else mask
-
-
-def _box(text: str, photo: Photo) -> Box:
-    try:
-        x, y, width, height = (int(part) for part in text.split(","))
-        box = Box(x0=x, y0=y, x1=x + width, y1=y + height)
-    except ValueError:
-        raise InputError(
-            f"--box takes X,Y,W,H in whole pixels, not {text!r}",
-            code="option.value",
-            hint="for example --box 120,80,60,200",
-        ) from None
-    if not box.intersects(Box.whole(photo.size)):
-        raise InputError(
-            f"--box {text} lies outside the photo of {photo.size} px",
-            code="option.value",
-            hint="X,Y is the box's left top corner, counted from the photo's left top corner",
-        )
-    return box

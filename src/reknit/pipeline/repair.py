@@ -69,7 +69,8 @@ def repair(
     found = find(request, report=Part(report, 0.0, DETECTION_SHARE))
     seconds = time.perf_counter() - start
     if not found.mask.any():
-        return _unchanged(request, seconds)
+        note = "no damage was found; a higher sensitivity marks more"
+        return unchanged(request.photo, note, seed=request.seed, seconds=seconds)
     result = fill(
         FillRequest(
             photo=request.photo,
@@ -88,8 +89,8 @@ def repair(
     return replace(result, notes=(f"found {counts}", *result.notes), timings=MappingProxyType(timings))
 
 
-def _unchanged(request: RepairRequest, seconds: float) -> FillResult:
-    photo = request.photo
+def unchanged(photo: Photo, note: str, *, seed: int, seconds: float) -> FillResult:
+    """Return the result of looking for something to fill, ``seconds`` long, and finding nothing."""
     plan = Plan(
         engine="none",
         reasons=(),
@@ -109,8 +110,8 @@ def _unchanged(request: RepairRequest, seconds: float) -> FillResult:
         before=photo,
         mask=Mask.from_boxes(photo.size, ()),
         plan=plan,
-        seed=request.seed,
-        notes=(*photo.notes, "no damage was found; a higher sensitivity marks more"),
+        seed=seed,
+        notes=(*photo.notes, note),
         timings=MappingProxyType({"detect": seconds, "total": seconds}),
         report=proof,
     )

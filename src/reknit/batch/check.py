@@ -1,0 +1,93 @@
+"""What can be said about a batch before any picture is opened: its values, its engine, its folders.
+
+A mistake that would fail every picture is told here, once. Nothing is read but the header of a named model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reknit.batch import places
+from reknit.batch.item import FINDERS, Setup
+from reknit.batch.manifest import WorkList
+from reknit.config import load, model_store
+from reknit.core.errors import InputError, nearest_name
+from reknit.core.geometry import Size
+from reknit.core.options import check_all
+from reknit.core.request import FILL_OPTIONS
+from reknit.engines import registry
+from reknit.engines.base import Configurable
+from reknit.inputs import as_box
+from reknit.pipeline.timestamp import CORNERS
+
+RECORD = "reknit-batch"
+"""The folder below OUT that holds the ledger and the report, unless another is named."""
+
+
+def check_setup(setup: Setup) -> Setup:
+    """Return ``setup`` with checked values, or raise `InputError` for what no picture could be done with."""
+    checked: dict[str, Any] = {}
+    for option in FILL_OPTIONS:
+        value = getattr(setup, option.name)
+        checked[option.name] = None if value is None else option.check(value)
+    for text in setup.boxes:
+        as_box(text, Size(width=2**30, height=2**30))
+    for name, value, choices in (
+        ("find", setup.find, FINDERS),
+        ("mask_from", setup.mask_from, ("luma", "alpha")),
+        ("corner", setup.corner, CORNERS),
+    ):
+        if value is not None and value not in choices:
+            raise InputError(
+                f"{name}: {value!r} is not a choice",
+                code="option.value",
+                hint=nearest_name(str(value), choices),
+            )
+    if setup.find is not None and (setup.boxes or setup.mask_from == "alpha"):
+        raise InputError(
+            "a mask is either found or given",
+            code="batch.mask",
+            hint="leave away --find, or --box and --mask-from",
+        )
+    if setup.engine != "auto":
+        engine = registry.get(setup.engine)
+        params = check_all(engine.spec.options, setup.params, owner=f"engine {setup.engine}")
+        if isinstance(engine, Configurable):
+            settings = load()
+            engine.configured(params, lambda: model_store(settings))
+    return replace(setup, **checked)
+
+
+def wants_gpu(setup: Setup) -> bool:
+    """Return whether the engine that is named can use a GPU, and was not told otherwise."""
+    if setup.engine == "auto":
+        return False
+    options = {option.name: option for option in registry.get(setup.engine).spec.options}
+    return "device" in options and setup.params.get("device", "auto") in ("auto", "cuda")
+
+
+def record_folder(root: str, out: str, record: Path | None) -> Path:
+    """Return where the ledger and the report lie; raises `InputError` (``batch.places``)."""
+    if not places.is_uri(out) and out == root:
+        raise InputError(
+            "IN and OUT are the same folder; sources are never overwritten",
+            code="batch.places",
+            hint="name another OUT; it may lie in IN",
+        )
+    if record is not None:
+        return Path(places.absolute(str(record)))
+    if places.is_uri(out):
+        raise InputError(
+            f"the ledger needs a folder on this machine, and {out} is none",
+            code="batch.places",
+            hint="--report DIR names one",
+        )
+    return Path(out, RECORD)
+
+
+def to_skip(work: WorkList, out: str, record: Path) -> tuple[str, ...]:
+    """Return the folders in which no source lies: OUT, the record, and a folder of masks."""
+    masks = [work.mask] if work.mask is not None and work.mask != work.root else []
+    return tuple(place for place in (out, str(record), *masks) if not places.is_uri(place))
