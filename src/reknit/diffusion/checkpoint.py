@@ -68,7 +68,7 @@ class Checkpoint:
     distilled: str | None = None
     notes: tuple[str, ...] = ()
     memory: Path | None = None
-    _digest: str = field(default="", repr=False)
+    _digest: str = field(default="", init=False, repr=False)
 
     @property
     def prediction(self) -> str:

@@ -1,7 +1,7 @@
 """A checkpoint on a device: its parts brought there when they are used, as a `Placement` says.
 
-Whoever computes enters ``placed.using(part)`` and finds the part ready; what offloading hooks were put on is taken
-off again by ``free``. It knows no stage's arithmetic.
+Whoever computes enters ``placed.using(part)`` and finds the part ready; what offloading put on the networks is
+taken off again by ``free``. It knows no stage's arithmetic.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -15,9 +15,12 @@ from reknit.diffusion.checkpoint import Checkpoint
 from reknit.diffusion.components import cast
 from reknit.diffusion.memory import OutOfMemory, memory_guard
 from reknit.diffusion.placement import Placement
+from reknit.diffusion.quantise import quantise
 from reknit.diffusion.weights import extra
 
 PARTS = ("text", "vae", "denoiser")
+_GROUPS = ("group_offloading", "lazy_prefetch_group_offloading", "layer_execution_tracker")
+"""What diffusers calls the hooks of group offloading."""
 
 
 class Placed:
@@ -35,6 +38,8 @@ class Placed:
         What the VAE computes in: float32 where half precision would overflow.
     """
 
+    __slots__ = ("_depth", "checkpoint", "device", "dtype", "placement", "vae_dtype")
+
     def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
         torch = extra("torch")
         self.checkpoint = checkpoint
@@ -43,6 +48,7 @@ class Placed:
         self.dtype = getattr(torch, placement.dtype)
         upcast = bool(checkpoint.vae.config.get("force_upcast")) and self.dtype == torch.float16
         self.vae_dtype = torch.float32 if upcast else self.dtype
+        self._depth: dict[str, int] = dict.fromkeys(PARTS, 0)
 
     def networks(self, part: str) -> tuple[Any, ...]:
         """Return the networks of a part: ``text``, ``vae`` or ``denoiser``."""
@@ -52,47 +58,133 @@ class Placed:
 
     @contextmanager
     def using(self, part: str) -> Generator[None]:
-        """Have a part on the device inside the ``with``; under ``offload='model'`` it leaves it afterwards."""
+        """Have a part on the device inside the ``with``; under ``offload='model'`` it leaves it afterwards.
+
+        It may be entered again inside itself.
+
+        Raises
+        ------
+        OutOfMemory
+        """
         if self.placement.offload != "model":
             yield
             return
-        for network in self.networks(part):
-            network.to(self.device)
+        self._depth[part] += 1
         try:
+            if self._depth[part] == 1:
+                with memory_guard(f"bringing the {part} to {self.device}", self.device):
+                    for network in self.networks(part):
+                        _to(network, self.device)
             yield
         finally:
-            for network in self.networks(part):
-                network.to("cpu")
-            _empty(self.device)
+            self._depth[part] -= 1
+            if self._depth[part] == 0:
+                for network in self.networks(part):
+                    _to(network, "cpu")
+                _empty_cache(self.device)
 
     def free(self) -> None:
-        """Take the checkpoint off the device; its networks stay usable in main memory."""
+        """Take the checkpoint off the device and its hooks off the networks; they stay usable in main memory."""
         for part in PARTS:
             for network in self.networks(part):
-                network.to("cpu")
-        _empty(self.device)
+                _unhook(network, self.placement.offload)
+                _to(network, "cpu")
+        if self.placement.compile:
+            for module in self.checkpoint.denoiser.modules():
+                module._compiled_call_impl = None  # what Module.compile set
+        _empty_cache(self.device)
 
 
 def place(checkpoint: Checkpoint, placement: Placement) -> Placed:
     """Bring a checkpoint to a device as a placement says, and return it placed.
 
+    The checkpoint's networks are changed: they get the placement's types, and quantised weights stay so. LoRAs are
+    loaded before.
+
     Raises
     ------
     OutOfMemory
+        Nothing is left on the device.
+    InputError
+        ``placement.quantise``
+    Unavailable
+        ``engine.missing``
     """
     placed = Placed(checkpoint, placement)
-    with memory_guard("placing"):
-        for part in PARTS:
-            for network in placed.networks(part):
-                cast(network, placed.vae_dtype if part == "vae" else placed.dtype)
-                if placement.offload == "none":
-                    network.to(placed.device)
+    try:
+        with memory_guard(f"placing the model on {placement.device}", placed.device):
+            _prepare(placed)
+            for part in PARTS:
+                for network in placed.networks(part):
+                    _offload(network, placed, blocks=part == "denoiser")
+    except BaseException:
+        placed.free()
+        raise
     return placed
 
 
-def _empty(device: Any) -> None:
-    torch = extra("torch")
-    module: Any = getattr(torch, device.type, None)
+def _prepare(placed: Placed) -> None:
+    """Bring all networks to their types and their ways of computing, where they lie."""
+    placement, checkpoint = placed.placement, placed.checkpoint
+    quantise(checkpoint.denoiser, placement.quantise, placed.dtype)
+    for network in checkpoint.text_encoders:
+        cast(network, placed.dtype)
+    vae = cast(checkpoint.vae, placed.vae_dtype)
+    vae.enable_tiling() if placement.vae_tiling else vae.disable_tiling()
+    vae.enable_slicing() if placement.vae_slicing else vae.disable_slicing()
+    if placed.device.type != "mps":
+        last = extra("torch").channels_last
+        for network in (vae, checkpoint.denoiser):
+            extra("torch").nn.Module.to(network, memory_format=last)
+    if hasattr(checkpoint.denoiser, "set_attention_slice"):
+        _slice(checkpoint.denoiser, placement.attention_slicing)
+    if placement.compile:
+        checkpoint.denoiser.compile_repeated_blocks()
+
+
+def _slice(denoiser: Any, wanted: bool) -> None:
+    """Compute attention in slices, or in one piece by PyTorch's own function, which is diffusers' default."""
+    if wanted:
+        denoiser.set_attention_slice("auto")
+    elif any("Sliced" in type(each).__name__ for each in denoiser.attn_processors.values()):
+        denoiser.set_attention_slice(None)
+
+
+def _offload(network: Any, placed: Placed, *, blocks: bool) -> None:
+    offload, device = placed.placement.offload, placed.device
+    if offload == "none":
+        _to(network, device)
+    elif offload == "sequential":
+        extra("accelerate").cpu_offload(network, execution_device=device)
+    elif offload == "group":
+        extra("diffusers.hooks").apply_group_offloading(
+            network,
+            onload_device=device,
+            offload_device=extra("torch").device("cpu"),
+            offload_type="block_level" if blocks else "leaf_level",
+            num_blocks_per_group=1 if blocks else None,
+            use_stream=device.type == "cuda",
+        )
+
+
+def _unhook(network: Any, offload: str) -> None:
+    if offload == "sequential":
+        extra("accelerate.hooks").remove_hook_from_module(network, recurse=True)
+    elif offload == "group":
+        for module in network.modules():
+            registry: Any = getattr(module, "_diffusers_hook", None)
+            for name in _GROUPS if registry is not None else ():
+                if registry.get_hook(name) is not None:
+                    registry.remove_hook(name, recurse=False)
+
+
+def _to(network: Any, device: Any) -> None:
+    """Move a network; the classes' own methods warn of what is meant here."""
+    extra("torch").nn.Module.to(network, device)
+
+
+def _empty_cache(device: Any) -> None:
+    module: Any = getattr(extra("torch"), device.type, None)
     if device.type != "cpu" and hasattr(module, "empty_cache"):
         module.empty_cache()
 
