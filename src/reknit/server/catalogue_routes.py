@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,7 +39,7 @@ def engines(request: Request) -> Response:
     usual = rooms_of(request).settings.defaults
     knobs = (replace(option, default=usual.get(option.name, option.default)) for option in FILL_OPTIONS)
     told = [option_out(option, important=option.name in IMPORTANT) for option in knobs]
-    return Json({"engines": _engines(), "request": told})
+    return _packed(request, {"engines": _engines(), "request": told})
 
 
 @cache
@@ -50,7 +51,19 @@ def _engines() -> list[dict[str, Any]]:
 def models(request: Request) -> Response:
     """List the models of learned engines, also those that are not here, and those that select by a click."""
     rooms = rooms_of(request)
-    return Json({"models": [*_learned(rooms), *(_selecting(name) for name in rooms.segmenter.installed())]})
+    return _packed(
+        request, {"models": [*_learned(rooms), *(_selecting(name) for name in rooms.segmenter.installed())]}
+    )
+
+
+def _packed(request: Request, content: Any) -> Response:
+    """Return a long answer that says much over and over, compressed if the client takes that."""
+    answer = Json(content)
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return answer
+    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    packed = gzip.compress(bytes(answer.body), 6, mtime=0)
+    return Response(packed, headers=headers, media_type=answer.media_type)
 
 
 def _learned(rooms: Rooms) -> list[dict[str, Any]]:

@@ -32,11 +32,15 @@ PAGE_POLICY = (
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+DOCUMENT_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+"""What means something only where an answer may be shown by itself: everywhere but in scripts and styles."""
+PARTS = ("text/javascript", "text/css")
 ENTER = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
     '<title>Reknit</title><a href="/">Reknit</a>'
@@ -258,9 +262,11 @@ class _Sending:
                 raise Refused
             self.started = True
             headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
+            shown = not headers.get("content-type", "").startswith(PARTS)
+            for name, value in (HEADERS | DOCUMENT_HEADERS if shown else HEADERS).items():
                 headers.setdefault(name, value)
-            headers.setdefault("Content-Security-Policy", self._policy)
+            if shown:
+                headers.setdefault("Content-Security-Policy", self._policy)
             headers.setdefault("Cache-Control", "no-store")
             if self._cors_origin:
                 headers["Access-Control-Allow-Origin"] = self._cors_origin

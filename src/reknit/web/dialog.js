@@ -1,9 +1,11 @@
 // @ts-check
 /** A modal dialog with a title. Closes by Esc, by its button and by a press beside it; gives the focus back. */
 
-import { h, iconButton } from "./dom.js";
+import { fetchPanelStyles, h, iconButton } from "./dom.js";
 import { icon } from "./icons.js";
 import { say } from "./strings.js";
+
+await fetchPanelStyles();
 
 /**
  * Open a dialog; resolves when it is closed.

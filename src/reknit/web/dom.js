@@ -40,6 +40,21 @@ export function byId(id) {
   return found;
 }
 
+/** @type {Promise<void> | null} */
+let panelStyles = null;
+
+/**
+ * Fetch the looks of what is seen only on demand. Resolves also when they do not come: better plain than not at all.
+ * @returns {Promise<void>}
+ */
+export function fetchPanelStyles() {
+  panelStyles ??= new Promise((resolve) => {
+    const done = () => resolve();
+    document.head.append(h("link", { rel: "stylesheet", href: new URL("panels.css", import.meta.url).href, onload: done, onerror: done }));
+  });
+  return panelStyles;
+}
+
 /**
  * Replace what an element holds.
  * @param {Element} element @param {Child[]} children

@@ -1,9 +1,11 @@
 // @ts-check
 /** The drawer at the side that holds the gallery or the queue; one at a time. Knows no contents. */
 
-import { byId, fill, h, iconButton } from "./dom.js";
+import { byId, fetchPanelStyles, fill, h, iconButton } from "./dom.js";
 import { icon } from "./icons.js";
 import { say } from "./strings.js";
+
+await fetchPanelStyles();
 
 /** @type {{button: HTMLElement, closed: () => void} | null} */
 let shown = null;

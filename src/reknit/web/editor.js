@@ -9,8 +9,6 @@
  */
 
 import { Document } from "./document.js";
-import { feathered, grown } from "./mask_ops.js";
-import { decodeGrey, encodeGrey, sizeOf } from "./png.js";
 import { Studio } from "./studio.js";
 
 /** @typedef {import("./document.js").Picture} Picture */
@@ -178,12 +176,12 @@ export class Editor extends EventTarget {
 
   /** @param {number} px less than 0 shrinks @returns {Promise<void>} */
   growMask(px) {
-    return this.#studio.rework(px < 0 ? "shrink" : "grow", (mask) => grown(mask, px));
+    return this.#studio.rework(px < 0 ? "shrink" : "grow", async (mask) => (await import("./mask_ops.js")).grown(mask, px));
   }
 
   /** @param {number} px @returns {Promise<void>} */
   featherMask(px) {
-    return this.#studio.rework("feather", (mask) => feathered(mask, px));
+    return this.#studio.rework("feather", async (mask) => (await import("./mask_ops.js")).feathered(mask, px));
   }
 
   /** @param {Box} box @param {Uint8Array} pixels of the box, row by row @param {Mode} [mode] @param {string} [label] */
@@ -197,6 +195,7 @@ export class Editor extends EventTarget {
   async importMask(blob) {
     const { document } = this.#studio;
     const { width, height } = document.picture;
+    const { decodeGrey, sizeOf } = await import("./png.js");
     const size = await sizeOf(blob);
     if (Math.abs((size.width * height) / (size.height * width) - 1) > ASPECT_SLACK) {
       throw Object.assign(new Error("the mask has another shape than the picture"), { code: "mask.size", facts: size });
@@ -206,8 +205,9 @@ export class Editor extends EventTarget {
   }
 
   /** @returns {Promise<Blob>} a grey 8-bit PNG as large as the picture, white = fill */
-  exportMask() {
+  async exportMask() {
     const { mask } = this.#studio.document;
+    const { encodeGrey } = await import("./png.js");
     return encodeGrey(mask.width, mask.height, (y0, y1, into) => mask.read([0, y0, mask.width, y1], into));
   }
 

@@ -8,7 +8,6 @@ import { Actions } from "./actions.js";
 import { Api, ApiError } from "./api.js";
 import { Compare } from "./compare.js";
 import { byId, fill, h } from "./dom.js";
-import { closeDrawer } from "./drawer.js";
 import { Editor } from "./editor.js";
 import { watchFiles } from "./files.js";
 import { drawIcons, icon } from "./icons.js";
@@ -298,6 +297,11 @@ class Page {
     if (picture) download(this.api.fileUrl(picture.id, { format, name: byId("document-name").textContent ?? "" }));
   }
 
+  async saveMask() {
+    const { saveMask } = await import("./mask_panel.js");
+    return saveMask(this.editor);
+  }
+
   /** @returns {import("./menu.js").Entry[]} */
   #formats() {
     const source = (this.picture?.container ?? "").toUpperCase();
@@ -305,7 +309,7 @@ class Page {
       { words: say("download.source", { format: source }), icon: "picture", run: () => this.save("source"), testid: "download-source" },
       ...FORMATS.map((format) => ({ words: say(`download.${format}`), run: () => this.save(format), testid: `download-${format}` })),
       null,
-      { words: say("download.mask"), icon: "mask", run: () => this.toolbar.saveMask().catch(complain), disabled: this.editor.mask.empty },
+      { words: say("download.mask"), icon: "mask", run: () => this.saveMask().catch(complain), disabled: this.editor.mask.empty },
     ];
   }
 
@@ -363,9 +367,9 @@ class Page {
     byId("shortcuts").addEventListener("click", () => shortcuts.show());
   }
 
-  escape() {
+  async escape() {
     const { actions } = this.parts;
-    if (closeDrawer()) return;
+    if (!byId("drawer").hidden) return void (await import("./drawer.js")).closeDrawer();
     if (byId("sheet").classList.contains("open")) return actions.openSheet(false);
     actions.cancel();
   }

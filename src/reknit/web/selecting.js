@@ -2,7 +2,6 @@
 /** Lets the server select, one request at a time, and takes the outcome into the mask. */
 
 import { frame, outline, spinner } from "./marks.js";
-import { decodeGrey } from "./png.js";
 
 /** @typedef {import("./studio.js").Studio} Studio */
 /** @typedef {import("./studio.js").Mode} Mode */
@@ -52,6 +51,7 @@ export class Selecting {
       const found = await studio.api.select({ image: picture.id, ...body }, { signal: stop.signal });
       const [x0, y0, x1, y1] = found.box;
       if (x0 >= x1 || y0 >= y1) return false;
+      const { decodeGrey } = await import("./png.js");
       const { pixels } = await decodeGrey(await this.#file(found.mask, stop.signal), x1 - x0, y1 - y0);
       while (document.mask.step) await new Promise((resolve) => setTimeout(resolve, 16));
       if (stop.signal.aborted || document !== studio.document || document.picture.id !== picture.id) return false;

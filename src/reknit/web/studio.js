@@ -7,23 +7,18 @@ import { Document } from "./document.js";
 import { Input } from "./input.js";
 import { frame, outline } from "./marks.js";
 import { Mask } from "./mask.js";
-import { grown } from "./mask_ops.js";
 import { Pixels } from "./raster.js";
 import { Selecting } from "./selecting.js";
 import { Stage } from "./stage.js";
-import { Brush } from "./tools/brush.js";
-import { Eraser } from "./tools/eraser.js";
+import { Brush, Eraser } from "./tools/brush.js";
+import { Line, Rectangle } from "./tools/drag.js";
 import { Extend } from "./tools/extend.js";
 import { Lasso } from "./tools/lasso.js";
-import { Line } from "./tools/line.js";
-import { Pan } from "./tools/pan.js";
 import { PolygonTool } from "./tools/polygon.js";
-import { Rectangle } from "./tools/rectangle.js";
 import { Smart } from "./tools/smart.js";
 import { Splitter } from "./tools/splitter.js";
 import { Wand } from "./tools/wand.js";
 import { MARGIN_CSS, Viewport, WIDE_MARGIN_CSS } from "./viewport.js";
-import { warmUp } from "./warm.js";
 
 /** @typedef {import("./document.js").Picture} Picture */
 /** @typedef {import("./document.js").State} State */
@@ -50,6 +45,8 @@ import { warmUp } from "./warm.js";
 /** Tools that draw their own cursor. */
 const DRAWN = new Set(["brush", "eraser", "line", "rectangle", "lasso", "polygon", "wand", "smart"]);
 const RING_PX = 8;
+/** The hand: dragging moves the picture, which the input does by itself. */
+const HAND = { down() {}, move() {}, up() {}, cancel() {} };
 
 export class Studio {
   /** @type {Settings} */
@@ -104,8 +101,8 @@ export class Studio {
       polygon: new PolygonTool(this),
       wand: new Wand(this),
       smart: new Smart(this),
-      pan: new Pan(),
-      extend: new Pan(),
+      pan: HAND,
+      extend: HAND,
     };
     this.toolName = "brush";
     this.extension = new Extend(this);
@@ -130,7 +127,7 @@ export class Studio {
     this.#watchSize(signal);
     window.addEventListener("online", () => this.refresh(), { signal });
     this.setTool("brush");
-    warmUp(signal);
+    this.signal = signal;
   }
 
   get tool() {
@@ -155,6 +152,7 @@ export class Studio {
   take(document) {
     this.settle();
     for (const tool of Object.values(this.tools)) tool.leave?.();
+    if (!this.#document) import("./warm.js").then(({ warmUp }) => warmUp(this.signal), () => {});
     this.#document = document;
     document.mask.changed = (box) => {
       // Painting brings the mask back into sight.
@@ -398,6 +396,7 @@ export class Studio {
       return;
     }
     const px = ring ?? (plan ? (plan.grow_px ?? 0) + (plan.feather_px ?? 0) : RING_PX);
+    const { grown } = await import("./mask_ops.js");
     const tiles = await grown(document.mask, Math.max(1, px));
     if (work !== this.#ringWork || document !== this.#document) return;
     const mask = new Mask(document.mask.width, document.mask.height);

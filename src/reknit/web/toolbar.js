@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The tools at the side, the options of the chosen one, the mask's own menu and the view's buttons. Everything goes
+ * The tools at the side, the options of the chosen one, and the view's buttons. Everything goes
  * through the editor's interface; what it holds is remembered between visits.
  */
 
@@ -22,7 +22,6 @@ const OPTIONS = {
   brush: ["size", "hardness", "pressure"], eraser: ["size", "hardness", "pressure"], line: ["size", "hardness"],
   wand: ["tolerance", "contiguous", "subtract"], rectangle: ["subtract"], lasso: ["subtract"], polygon: ["subtract"], smart: ["smart", "subtract"],
 };
-const COLOURS = { pink: "#ff3d81", orange: "#ff9a1f", green: "#19c37d", blue: "#2f8cff", white: "#ffffff" };
 const SIZE_MOST = 1000;
 const KEPT = ["size", "hardness", "pressure", "tolerance", "contiguous", "smart", "colour", "opacity"];
 const STORE = "reknit-tools";
@@ -33,8 +32,6 @@ const toSlider = (size) => (100 * Math.log(Math.max(1, size))) / Math.log(SIZE_M
 const fromSlider = (position) => Math.max(1, Math.round(SIZE_MOST ** (position / 100)));
 
 export class Toolbar {
-  #amount = 4;
-
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
@@ -85,7 +82,7 @@ export class Toolbar {
     const fields = names.map((name) => this.#option(name));
     const mask = h(
       "button",
-      { type: "button", class: "button small plain", id: "mask-menu", "data-testid": "mask-menu", "aria-haspopup": "dialog", onclick: () => this.#openMask(mask) },
+      { type: "button", class: "button small plain", id: "mask-menu", "data-testid": "mask-menu", "aria-haspopup": "dialog", onclick: () => this.#openMask(mask).catch(complain) },
       icon("mask"), say("options.mask"),
     );
     fill(byId("options"), (names.length < 2 || tool === "smart") && h("span", { class: "hint" }, say(`tool.hint.${tool}`)), ...fields, mask);
@@ -155,76 +152,10 @@ export class Toolbar {
     }
   }
 
-  // --- the mask --------------------------------------------------------------------------------------------
-
   /** @param {HTMLElement} button */
-  #openMask(button) {
-    openBeside(button, (close) => this.#maskPanel(close));
-  }
-
-  /** @param {() => void} close */
-  #maskPanel(close) {
-    const { editor } = this;
-    const { empty } = editor.mask;
-    const settings = /** @type {Record<string, any>} */ (editor.settings);
-    const act = (/** @type {string} */ name, /** @type {string} */ picture, /** @type {() => any} */ run, disabled = empty) =>
-      h("button", { type: "button", disabled, "data-testid": `mask-${name}`, onclick: () => attempt(run) }, icon(picture), say(`mask.${name}`));
-    const amount = h("output", null, say("mask.amount", { px: this.#amount }));
-    const range = slider({ min: 1, max: 64, value: String(this.#amount), "aria-label": say("mask.amount.label"), "data-testid": "mask-amount" }, (value) => {
-      this.#amount = value;
-      amount.textContent = say("mask.amount", { px: value });
-    });
-    const swatches = Object.entries(COLOURS).map(([name, value]) =>
-      h(
-        "label",
-        { class: `swatch ${name}` },
-        h("input", { type: "radio", name: "colour", value, checked: settings.colour === value, "aria-label": say(`mask.colour.${name}`), onchange: () => editor.set("colour", value) }),
-      ),
-    );
-    const opacity = slider({ min: 10, max: 100, value: String(Math.round((settings.opacity ?? 0.5) * 100)), "aria-label": say("mask.opacity"), "data-testid": "mask-opacity" }, (value) =>
-      editor.set("opacity", value / 100),
-    );
-    return h(
-      "div",
-      { class: "pop", role: "dialog", "aria-label": say("mask.label"), "data-testid": "mask-panel" },
-      h(
-        "div",
-        { class: "acts" },
-        act("grow", "grow", () => editor.growMask(this.#amount)),
-        act("shrink", "shrink", () => editor.growMask(-this.#amount)),
-        act("feather", "feather", () => editor.featherMask(this.#amount)),
-        act("invert", "invert", () => editor.invertMask(), false),
-      ),
-      h("label", { class: "stack" }, h("span", { class: "row" }, h("span", { class: "muted" }, say("mask.amount.label")), amount), range),
-      h("hr"),
-      h(
-        "div",
-        { class: "acts" },
-        act("clear", "trash", () => editor.clearMask()),
-        act("export", "download", () => this.saveMask()),
-        act("import", "upload", () => (close(), byId("mask-input").click()), false),
-      ),
-      h("hr"),
-      h("div", { class: "row" }, h("span", { class: "muted" }, say("mask.colour")), h("span", { class: "swatches", role: "radiogroup", "aria-label": say("mask.colour") }, ...swatches)),
-      h("label", { class: "stack" }, h("span", { class: "muted" }, say("mask.opacity")), opacity),
-      h("hr"),
-      h(
-        "div",
-        { class: "stack" },
-        toggle(say("mask.crop"), Boolean(settings.showCrop), (on) => editor.set("showCrop", on), { "data-testid": "show-crop" }),
-        toggle(say("mask.ring"), Boolean(settings.showRing), (on) => editor.set("showRing", on), { "data-testid": "show-ring" }),
-      ),
-    );
-  }
-
-  /** Hand the mask out as a PNG file. */
-  async saveMask() {
-    const blob = await this.editor.exportMask();
-    const { name } = /** @type {import("./api.js").Picture} */ (this.editor.picture);
-    const stem = name.replace(/\.[^.]*$/, "");
-    const link = h("a", { href: URL.createObjectURL(blob), download: `${stem}-mask.png` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  async #openMask(button) {
+    const { maskPanel } = await import("./mask_panel.js");
+    openBeside(button, (close) => maskPanel(this.editor, close));
   }
 
   // --- the view --------------------------------------------------------------------------------------------
@@ -261,14 +192,5 @@ export class Toolbar {
   hardenBrush(step) {
     const { hardness } = /** @type {{hardness: number}} */ (this.editor.settings);
     this.editor.set("hardness", Math.max(0, Math.min(1, +(hardness + step).toFixed(2))));
-  }
-}
-
-/** @param {() => any} run */
-async function attempt(run) {
-  try {
-    await run();
-  } catch (error) {
-    complain(error);
   }
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** The brush, and with `erases` the eraser: strokes, and with Shift a straight line from where the last one ended. */
+/** The brush, and the eraser, which is the brush the other way round: strokes, and with Shift a straight line from where the last one ended. */
 
 import { Segment, segments } from "../raster.js";
 import { ring } from "../marks.js";
@@ -92,5 +92,12 @@ export class Brush {
   /** @param {Segment} segment */
   #stamp(segment) {
     this.studio.document.mask.stamp(segment, this.erasing);
+  }
+}
+
+export class Eraser extends Brush {
+  /** @param {Studio} studio */
+  constructor(studio) {
+    super(studio, { erases: true });
   }
 }

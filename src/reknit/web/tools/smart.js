@@ -7,7 +7,7 @@
  */
 
 import { cross, frame, outline, path } from "../marks.js";
-import { Rectangle } from "./rectangle.js";
+import { Rectangle } from "./drag.js";
 
 /** @typedef {import("../studio.js").Studio} Studio */
 /** @typedef {import("../input.js").Spot} Spot */

@@ -1,9 +1,0 @@
-// @ts-check
-/** The hand: dragging moves the picture, which the input does by itself. */
-
-export class Pan {
-  down() {}
-  move() {}
-  up() {}
-  cancel() {}
-}
