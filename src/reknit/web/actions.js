@@ -5,7 +5,6 @@
  */
 
 import { byId, fill, h, iconButton, slider } from "./dom.js";
-import { takesPrompt } from "./engines.js";
 import { Extension } from "./extend.js";
 import { icon } from "./icons.js";
 import { keyWords } from "./keys.js";
@@ -102,6 +101,7 @@ export class Actions extends EventTarget {
   /** @param {Verb} verb */
   choose(verb) {
     this.verb = verb;
+    this.parameters.worded = verb === "replace";
     for (const tab of byId("verbs").children) {
       const mine = tab.id === `verb-${verb}`;
       tab.setAttribute("aria-selected", String(mine));
@@ -119,26 +119,46 @@ export class Actions extends EventTarget {
     return { knobs: this.verb !== "extend", count: true };
   }
 
+  /** Take over what a finished job was told, words and all. @param {Verb} verb @param {Record<string, any>} payload */
+  use(verb, payload) {
+    const { prompt = "", negative_prompt: negative = "", ...params } = payload.params ?? {};
+    if (verb === "replace") this.#words = { prompt, negative };
+    this.choose(verb);
+    this.parameters.use({ ...payload, params });
+  }
+
+  /** The fill that would be done now, as far as it can be planned: the fields of its request; null if it cannot. */
+  get planned() {
+    if (this.running.busy || this.editor.mask.empty || this.verb === "extend" || (this.verb !== "repair" && this.need)) return null;
+    return this.#worded(this.parameters.fields(this.#takes, false));
+  }
+
+  /** The fields of a request, with the words that go with it. @param {Record<string, any>} fields */
+  #worded(fields) {
+    if (this.verb !== "replace") return fields;
+    const { prompt, negative } = this.#words;
+    return { ...fields, params: { ...fields.params, prompt, ...(negative ? { negative_prompt: negative } : {}) } };
+  }
+
   drawSheet() {
     const sheet = byId("sheet");
     const focused = document.activeElement instanceof HTMLElement && sheet.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
     const open = sheet.querySelector("details.picker")?.hasAttribute("open") && focused?.startsWith("engine-");
     const close = iconButton(say("panel.close"), icon("close"), { onclick: () => this.openSheet(false) });
     const parts = { remove: () => [], replace: () => this.#replaceParts(), repair: () => this.#repairParts(), extend: () => this.extension.draw() };
-    const locked = this.verb === "replace" && !takesPrompt(this.parameters.catalogue);
     fill(
       sheet,
       h("div", { class: "grip" }, h("span", null, say(`verb.${this.verb}`)), close),
       h("p", { class: "lead" }, say(`verb.${this.verb}.text`)),
       ...parts[this.verb](),
-      ...(locked ? [] : this.parameters.draw(this.#takes)),
+      ...this.parameters.draw(this.#takes),
     );
     if (open) sheet.querySelector("details.picker")?.setAttribute("open", "");
     if (focused) /** @type {HTMLElement | null} */ (sheet.querySelector(`[data-testid="${focused}"]`))?.focus();
   }
 
   #replaceParts() {
-    if (!takesPrompt(this.parameters.catalogue)) {
+    if (!this.parameters.usable) {
       const words = h("div", null, h("strong", null, say("verb.replace.none")), say("verb.replace.none.hint"));
       return [h("div", { class: "notice calm", "data-testid": "replace-reason" }, icon("info"), words)];
     }
@@ -205,7 +225,7 @@ export class Actions extends EventTarget {
     if (this.verb === "extend") return this.extension.empty ? say("verb.extend.need") : "";
     if (this.verb === "repair") return "";
     if (this.verb === "replace") {
-      if (!takesPrompt(this.parameters.catalogue)) return say("verb.replace.none");
+      if (!this.parameters.usable) return say("verb.replace.none");
       return mask.empty || !this.#words.prompt.trim() ? say("verb.replace.need") : "";
     }
     return mask.empty ? say("verb.remove.need") : "";
@@ -240,15 +260,11 @@ export class Actions extends EventTarget {
     const { verb, editor } = this;
     if (verb === "repair" && editor.mask.empty) return this.find();
     this.openSheet(false);
-    const fields = this.parameters.fields(this.#takes);
+    const fields = this.#worded(this.parameters.fields(this.#takes));
     const image = /** @type {import("./api.js").Picture} */ (editor.picture).id;
     if (verb === "extend") {
       if (fields.engine === "auto") delete fields.engine;
       return this.#do(verb, "extend", async () => ({ image, ...this.extension.amounts, ...fields }));
-    }
-    if (verb === "replace") {
-      const { prompt, negative } = this.#words;
-      fields.params = { ...fields.params, prompt, ...(negative ? { negative_prompt: negative } : {}) };
     }
     return this.#do(verb, "fill", async (signal) => {
       const mask = await this.api.upload(await editor.exportMask(), "mask.png", { signal });

@@ -301,6 +301,14 @@ export class Api {
     return this.#submit("repair", body, how);
   }
 
+  /**
+   * How a fill would be carried out; nothing is filled.
+   * @param {object} body @param {Abort} [how] @returns {Promise<Record<string, any>>}
+   */
+  plan(body, how) {
+    return this.#json("plan", { method: "POST", body, ...how });
+  }
+
   /** @param {string} id @param {Abort} [how] @returns {Promise<Job>} */
   job(id, how) {
     return this.#json(`jobs/${id}`, how);

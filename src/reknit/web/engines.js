@@ -17,11 +17,12 @@ import { say } from "./strings.js";
 const LOOKS = { fits: "good", offload: "warn", "wont-fit": "bad", unknown: "" };
 
 /**
- * What one can choose: automatic, engines that need no model, and models.
- * @param {Catalogue} catalogue
+ * What one can choose: automatic, engines that need no model, and models; or only those that are told in words.
+ * @param {Catalogue} catalogue @param {boolean} [worded]
  * @returns {Choice[]}
  */
-export function engineChoices({ engines, models }) {
+export function engineChoices({ engines: all, models }, worded = false) {
+  const engines = all.filter(({ options }) => !worded || options.some(({ name }) => name === "prompt"));
   const ready = /** @type {[string, string]} */ ([say("verdict.ready"), "good"]);
   const auto = { key: "auto", engine: "auto", model: null, title: say("engine.auto"), text: say("engine.auto.text"), badge: ready, usable: true };
   const plain = engines
@@ -36,7 +37,7 @@ export function engineChoices({ engines, models }) {
     badge: badgeOf(model),
     usable: model.installed && model.verdict.level !== "wont-fit",
   }));
-  return [auto, ...plain, ...learned];
+  return [...(worded ? [] : [auto]), ...plain, ...learned];
 }
 
 /**
@@ -65,19 +66,10 @@ export function readable(name) {
 }
 
 /**
- * Whether some usable engine is told what to draw in words.
- * @param {Catalogue} catalogue
- */
-export function takesPrompt({ engines }) {
-  return engines.some((engine) => engine.options.some((option) => option.name === "prompt"));
-}
-
-/**
  * Make the picker.
- * @param {Catalogue} catalogue @param {string} chosen  a key @param {(choice: Choice) => void} changed
+ * @param {Choice[]} choices at least one @param {string} chosen  a key @param {(choice: Choice) => void} changed
  */
-export function enginePicker(catalogue, chosen, changed) {
-  const choices = engineChoices(catalogue);
+export function enginePicker(choices, chosen, changed) {
   const now = choices.find((choice) => choice.key === chosen) ?? choices[0];
   const box = h(
     "details",

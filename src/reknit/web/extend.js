@@ -31,6 +31,8 @@ export class Extension extends EventTarget {
   amounts = NONE;
   #shape = "";
   #on = false;
+  /** The tool to go back to. */
+  #tool = "brush";
   /** @type {(() => void) | null} */
   #refresh = null;
 
@@ -52,6 +54,11 @@ export class Extension extends EventTarget {
   /** Show or hide the handles on the canvas. @param {boolean} on */
   show(on) {
     this.#on = on;
+    const { tool } = this.editor;
+    if (on && tool !== "extend") {
+      this.#tool = tool;
+      this.editor.setTool("extend");
+    } else if (!on && tool === "extend") this.editor.setTool(this.#tool);
     document.body.classList.toggle("extending", on);
     this.editor.setExtend(on && this.editor.picture ? this.amounts : null);
   }

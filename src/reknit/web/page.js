@@ -40,7 +40,7 @@ class Page {
   #done = false;
 
   constructor() {
-    this.api.unlock = () => askToken(this.api);
+    this.api.unlock = async () => (await import("./ask.js")).askToken(this.api);
     this.editor.addEventListener("error", (event) => complain(/** @type {CustomEvent} */ (event).detail.error));
     this.editor.addEventListener("history", () => this.#historyChanged());
     this.editor.addEventListener("mask", () => this.sessions.touch());
@@ -64,6 +64,14 @@ class Page {
     actions.addEventListener("change", () => this.sessions.touch());
     actions.running.addEventListener("change", () => this.#title());
     this.#parts = { parameters, actions };
+    const plan = async () => {
+      const { showCrop, showRing } = this.editor.settings;
+      if (!showCrop && !showRing) return;
+      this.editor.removeEventListener("setting", plan);
+      const { Planning } = await import("./planning.js");
+      new Planning(this.api, this.editor, actions);
+    };
+    this.editor.addEventListener("setting", plan);
     this.#keys();
     const mine = await this.sessions.open();
     if (!this.editor.picture) {
@@ -80,6 +88,8 @@ class Page {
   /** @type {import("./variations.js").Results | null} */
   #results = null;
 
+  #closeDrawer = () => false;
+
   get parts() {
     if (!this.#parts) throw new Error("the page is not ready");
     return this.#parts;
@@ -94,6 +104,7 @@ class Page {
 
   /** @param {Blob} blob @param {string} name */
   async open(blob, name) {
+    if (!(await this.#mayLeave(name))) return false;
     this.#opening?.abort();
     const opening = (this.#opening = new AbortController());
     const tell = (/** @type {number} */ fraction) => banner(`${say("open.sending", { name })}${fraction < 1 ? ` ${Math.round(100 * fraction)} %` : ""}`, "good busy");
@@ -110,6 +121,13 @@ class Page {
       clearTimeout(timer);
       if (this.#opening === opening) banner("");
     }
+  }
+
+  /** Whether the document may go: a mask that was not used yet is asked about. @param {string} next  what would come */
+  async #mayLeave(next) {
+    if (!this.picture || this.editor.mask.empty) return true;
+    const { askLeave } = await import("./ask.js");
+    return askLeave(byId("document-name").textContent ?? "", next);
   }
 
   async openSample() {
@@ -174,12 +192,11 @@ class Page {
 
   /** @param {Job} job */
   async useAgain(job) {
-    const { actions, parameters } = this.parts;
+    const { actions } = this.parts;
     try {
       if (!this.editor.picture) this.openPicture(await this.api.image(job.payload.image));
       const verb = verbOf(job);
-      parameters.use(job.payload);
-      actions.choose(verb);
+      actions.use(verb, job.payload);
       const { left = 0, right = 0, top = 0, bottom = 0 } = job.payload;
       if (verb === "extend" && [left, right, top, bottom].every((amount) => typeof amount === "number")) actions.extension.reset({ left, right, top, bottom });
       const mask = job.payload.mask && (await this.api.image(job.payload.mask));
@@ -259,12 +276,15 @@ class Page {
   // What is seldom needed is fetched when it is.
 
   async toggleGallery() {
-    const { toggleGallery } = await import("./gallery.js");
-    toggleGallery(this.api, this.jobs, { open: (picture) => this.openPicture(picture), again: (job) => this.useAgain(job), download: (picture) => download(this.api.fileUrl(picture.id)) });
+    const [{ toggleGallery }, { closeDrawer }] = await Promise.all([import("./gallery.js"), import("./drawer.js")]);
+    this.#closeDrawer = closeDrawer;
+    const open = async (/** @type {Picture} */ picture) => (await this.#mayLeave(picture.name)) && this.openPicture(picture);
+    toggleGallery(this.api, this.jobs, { open, again: (job) => this.useAgain(job), download: (picture) => download(this.api.fileUrl(picture.id)) });
   }
 
   async toggleQueue() {
-    const { toggleQueue } = await import("./queue.js");
+    const [{ toggleQueue }, { closeDrawer }] = await Promise.all([import("./queue.js"), import("./drawer.js")]);
+    this.#closeDrawer = closeDrawer;
     toggleQueue(this.api, this.jobs);
   }
 
@@ -336,11 +356,11 @@ class Page {
     const verbs = /** @type {const} */ (["remove", "replace", "repair", "extend"]);
     /** @type {import("./shortcuts.js").Shortcut[]} */
     const table = [
-      ...TOOLS.flatMap((tool) => (tool ? [{ part: "tools", keys: [tool[1]], words: say(`tool.${tool[0]}`), run: () => editor.setTool(tool[0]) }] : [])),
+      ...TOOLS.flatMap((tool) => (tool ? [{ part: "tools", keys: [tool[1]], words: say(`tool.${tool[0]}`), run: () => toolbar.pick(tool[0]) }] : [])),
       { part: "mask", keys: ["["], words: say("key.smaller"), run: () => toolbar.resizeBrush(1 / 1.15) },
       { part: "mask", keys: ["]"], words: say("key.larger"), run: () => toolbar.resizeBrush(1.15) },
       { part: "mask", keys: ["{", "}"], shown: "{ | }", words: say("key.softer"), run: (key) => toolbar.hardenBrush(key === "{" ? -0.1 : 0.1) },
-      { part: "mask", keys: ["x"], words: say("key.swap"), run: () => editor.setTool(editor.tool === "eraser" ? "brush" : "eraser") },
+      { part: "mask", keys: ["x"], words: say("key.swap"), run: () => toolbar.pick(editor.tool === "eraser" ? "brush" : "eraser") },
       { part: "mask", keys: ["i"], words: say("key.invert"), run: () => editor.invertMask() },
       { part: "mask", keys: ["Delete", "Backspace"], words: say("key.clear"), run: () => editor.clearMask() },
       { part: "view", keys: [], shown: "Space", words: say("key.pan"), run: null },
@@ -367,9 +387,9 @@ class Page {
     byId("shortcuts").addEventListener("click", () => shortcuts.show());
   }
 
-  async escape() {
+  escape() {
     const { actions } = this.parts;
-    if (!byId("drawer").hidden) return void (await import("./drawer.js")).closeDrawer();
+    if (this.#closeDrawer()) return;
     if (byId("sheet").classList.contains("open")) return actions.openSheet(false);
     actions.cancel();
   }
@@ -427,33 +447,6 @@ function banner(words, look = "") {
   box.hidden = words === "";
   box.className = `banner ${look}`;
   fill(box, h("i"), words);
-}
-
-/** @param {Api} api @returns {Promise<void>} */
-async function askToken(api) {
-  const { openDialog } = await import("./dialog.js");
-  return openDialog(
-    say("token.title"),
-    (close) => {
-      const input = h("input", { type: "password", autocomplete: "off", required: true, "aria-label": say("token.label"), placeholder: say("token.label"), autofocus: true, "data-testid": "token" });
-      const wrong = h("p", { class: "wrong", role: "alert" });
-      const send = async (/** @type {Event} */ event) => {
-        event.preventDefault();
-        if (await api.signIn(input.value.trim())) return close();
-        wrong.textContent = say("token.wrong");
-        input.select();
-      };
-      return h(
-        "form",
-        { onsubmit: send },
-        h("p", { class: "lead" }, say("token.text")),
-        input,
-        wrong,
-        h("div", { class: "acts" }, h("button", { class: "button main", "data-testid": "token-go" }, say("token.go"))),
-      );
-    },
-    { look: "narrow", testid: "token-dialog", must: true },
-  );
 }
 
 translate(document);

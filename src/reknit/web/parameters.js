@@ -14,12 +14,14 @@ import { knows, say } from "./strings.js";
 /** @typedef {import("./engines.js").Catalogue} Catalogue */
 /** @typedef {import("./api.js").OptionSchema} OptionSchema */
 /** @typedef {Record<string, any>} Values */
-/** @typedef {{engine: string, params: Record<string, Values>, request: Values, count: number, seed: number, locked: boolean, preset: string}} State */
+/** @typedef {{engine: string, painter: string, params: Record<string, Values>, request: Values, count: number, seed: number, locked: boolean, preset: string}} State */
 /** @typedef {{name: string, engine: string, params: Values, request: Values}} Preset */
 
 const PRESETS = "reknit-presets";
 const OWN_FIELDS = new Set(["engine", "seed", "count"]); // drawn by hand
 const PROMPTS = new Set(["prompt", "negative_prompt"]); // drawn by the action
+/** What is asked of painters in words, before what else they mark as important. */
+const FIRST = ["strength", "steps", "guidance", "sampler"];
 const MANY = 4; // choices in a row of segments
 const SLIDER_STEPS = 200;
 
@@ -30,7 +32,9 @@ export function drawSeed() {
 
 export class Parameters extends EventTarget {
   /** @type {State} */
-  state = { engine: "auto", params: {}, request: {}, count: 1, seed: drawSeed(), locked: false, preset: "" };
+  state = { engine: "auto", painter: "", params: {}, request: {}, count: 1, seed: drawSeed(), locked: false, preset: "" };
+  /** Whether an engine is wanted that is told in words; it is chosen apart from the others. */
+  worded = false;
   #unfolded = false;
 
   /** @param {Catalogue} catalogue */
@@ -40,8 +44,29 @@ export class Parameters extends EventTarget {
     this.state.engine = usualChoice(catalogue);
   }
 
+  get #choices() {
+    return engineChoices(this.catalogue, this.worded);
+  }
+
+  /** Whether there is an engine here that can do it. */
+  get usable() {
+    return this.#choices.some(({ usable }) => usable);
+  }
+
+  /** The key of the chosen engine. */
+  get #key() {
+    if (!this.worded) return this.state.engine;
+    const keys = this.#choices.filter(({ usable }) => usable).map(({ key }) => key);
+    return keys.includes(this.state.painter) ? this.state.painter : (keys[0] ?? "");
+  }
+
+  /** @param {string} key @returns {Partial<State>} */
+  #choice(key) {
+    return this.worded ? { painter: key } : { engine: key };
+  }
+
   get #engine() {
-    const name = this.state.engine.split("/")[0];
+    const name = this.#key.split("/")[0];
     return this.catalogue.engines.find((engine) => engine.name === name) ?? null;
   }
 
@@ -58,19 +83,21 @@ export class Parameters extends EventTarget {
 
   /** @param {Partial<State>} saved  what an earlier page kept; engines that are gone are not taken */
   restore(saved) {
-    const known = engineChoices(this.catalogue).some(({ key, usable }) => usable && key === saved.engine);
-    this.#set({ ...saved, engine: known ? saved.engine : usualChoice(this.catalogue) }, true);
+    const engine = saved.engine ?? this.state.engine;
+    const known = engineChoices(this.catalogue).some(({ key, usable }) => usable && key === engine);
+    this.#set({ ...saved, engine: known ? engine : usualChoice(this.catalogue) }, true);
   }
 
   /**
    * The fields of a request. Draws a new seed unless it is locked.
    * @param {{knobs: boolean, count: boolean}} takes  whether the request takes the general knobs, and a count
+   * @param {boolean} [draws]  false: the seed stays
    * @returns {Values}
    */
-  fields({ knobs, count }) {
-    if (!this.state.locked) this.#set({ seed: drawSeed() }, true);
-    const { engine, seed, request } = this.state;
-    const choice = engineChoices(this.catalogue).find(({ key }) => key === engine);
+  fields({ knobs, count }, draws = true) {
+    if (draws && !this.state.locked) this.#set({ seed: drawSeed() }, true);
+    const { seed, request } = this.state;
+    const choice = this.#choices.find(({ key }) => key === this.#key);
     const params = { ...this.#given() };
     if (choice?.model) params.model = choice.model;
     const how = this.seeded ? this.state.count : 1;
@@ -78,7 +105,7 @@ export class Parameters extends EventTarget {
   }
 
   #given() {
-    return this.state.params[this.state.engine] ?? {};
+    return this.state.params[this.#key] ?? {};
   }
 
   /**
@@ -97,7 +124,7 @@ export class Parameters extends EventTarget {
     }
     const { state } = this;
     this.restore({
-      engine, request, params: { ...state.params, [engine]: params }, count: Math.min(payload.count ?? 1, 4), seed: payload.seed, locked: true, preset: "",
+      ...this.#choice(engine), request, params: { ...state.params, [engine]: params }, count: Math.min(payload.count ?? 1, 4), seed: payload.seed, locked: true, preset: "",
     });
   }
 
@@ -115,19 +142,23 @@ export class Parameters extends EventTarget {
     const given = this.#given();
     const field = (/** @type {OptionSchema} */ option) =>
       control(option, given[option.name], (value) => this.#setParam(option, value));
-    const first = options.filter(({ important }) => important).map(field);
-    const rest = options.filter(({ important }) => !important).map(field);
+    const early = FIRST.flatMap((name) => options.filter((option) => this.worded && option.name === name));
+    const first = [...early, ...options.filter((option) => option.important && !early.includes(option))].map(field);
+    const rest = options.filter((option) => !option.important && !early.includes(option)).map(field);
     const general = knobs
       ? this.#knobs().map((option) => control(option, this.state.request[option.name], (value) => this.#setKnob(option, value)))
       : [];
-    const { engine } = this.state;
+    const choices = this.#choices;
+    if (choices.length === 0) return [];
+    const engine = h(
+      "div",
+      { class: "stack" },
+      h("div", { class: "row" }, h("span", { class: "label" }, say("engine.label")), this.#presets()),
+      enginePicker(choices, this.#key, ({ key }) => this.#set({ ...this.#choice(key), preset: "" }, true)),
+    );
+    if (!this.usable) return [engine];
     return [
-      h(
-        "div",
-        { class: "stack" },
-        h("div", { class: "row" }, h("span", { class: "label" }, say("engine.label")), this.#presets()),
-        enginePicker(this.catalogue, engine, ({ key }) => this.#set({ engine: key, preset: "" }, true)),
-      ),
+      engine,
       ...first,
       count ? this.#variations() : null,
       this.#seed(),
@@ -137,8 +168,8 @@ export class Parameters extends EventTarget {
 
   /** @param {OptionSchema} option @param {any} value */
   #setParam(option, value) {
-    const { engine, params } = this.state;
-    this.#set({ params: { ...params, [engine]: changed(params[engine] ?? {}, option, value) }, preset: "" });
+    const { params } = this.state;
+    this.#set({ params: { ...params, [this.#key]: changed(this.#given(), option, value) }, preset: "" });
   }
 
   /** @param {OptionSchema} option @param {any} value */
@@ -195,11 +226,12 @@ export class Parameters extends EventTarget {
   }
 
   #reset() {
-    this.#set({ params: { ...this.state.params, [this.state.engine]: {} }, request: {}, preset: "" }, true);
+    this.#set({ params: { ...this.state.params, [this.#key]: {} }, request: {}, preset: "" }, true);
   }
 
   #presets() {
-    const presets = loadPresets();
+    const keys = this.#choices.map(({ key }) => key);
+    const presets = loadPresets().filter(({ engine }) => keys.includes(engine));
     const { preset } = this.state;
     const select = h(
       "select",
@@ -213,7 +245,7 @@ export class Parameters extends EventTarget {
     select.value = preset;
     const save = iconButton(say("presets.save"), icon("bookmark"), { id: "preset-save", "data-testid": "preset-save", onclick: () => this.#askPreset(save) });
     const remove = iconButton(say("presets.delete"), icon("trash"), {
-      onclick: () => (storePresets(presets.filter(({ name }) => name !== preset)), this.#set({ preset: "" }, true)),
+      onclick: () => (storePresets(loadPresets().filter(({ name }) => name !== preset)), this.#set({ preset: "" }, true)),
     });
     return h("span", { class: "presets" }, presets.length > 0 && select, preset ? remove : save);
   }
@@ -222,7 +254,7 @@ export class Parameters extends EventTarget {
   #usePreset(preset) {
     if (!preset) return this.#set({ preset: "" }, true);
     const params = { ...this.state.params, [preset.engine]: preset.params };
-    this.restore({ engine: preset.engine, params, request: preset.request, preset: preset.name });
+    this.restore({ ...this.#choice(preset.engine), params, request: preset.request, preset: preset.name });
   }
 
   /** @param {HTMLElement} button */
@@ -233,9 +265,9 @@ export class Parameters extends EventTarget {
         event.preventDefault();
         const name = input.value.trim();
         if (!name) return;
-        const { engine, request } = this.state;
+        const { request } = this.state;
         const others = loadPresets().filter((preset) => preset.name !== name);
-        storePresets([...others, { name, engine, params: this.#given(), request }].sort((a, b) => a.name.localeCompare(b.name)));
+        storePresets([...others, { name, engine: this.#key, params: this.#given(), request }].sort((a, b) => a.name.localeCompare(b.name)));
         close();
         toast(say("presets.saved", { name }));
         this.#set({ preset: name }, true);
@@ -300,7 +332,7 @@ function control(option, given, changed) {
     return h("div", { class: "stack" }, label, select);
   }
   if (option.type === "string") {
-    const input = h("input", { type: "text", ...common, value: value ?? "", onchange: () => changed(input.value) });
+    const input = h("input", { type: "text", ...common, value: value ?? "", placeholder: option.default === null ? say("settings.auto") : null, onchange: () => changed(input.value || null) });
     return h("div", { class: "stack" }, label, input);
   }
   return numeric(option, value, changed, label, common);

@@ -131,10 +131,7 @@ export class Running extends EventTarget {
   async #preview({ id, preview }) {
     try {
       const bitmap = await createImageBitmap(await (await fetch(preview.image)).blob());
-      const { width, height } = this.editor.picture ?? { width: 0, height: 0 };
-      const whole = preview.width === width && preview.height === height;
-      const box = preview.box ?? (whole ? [0, 0, width, height] : null);
-      if (id === this.job?.id && box) this.editor.setPreview(bitmap, box);
+      if (id === this.job?.id) this.editor.setPreview(bitmap, preview.box);
     } catch {
       // a preview that cannot be shown is no loss
     }

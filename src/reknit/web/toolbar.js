@@ -7,7 +7,7 @@
 import { byId, choices, fill, h, iconButton, paintSlider, slider, toggle } from "./dom.js";
 import { icon } from "./icons.js";
 import { openBeside, rove } from "./menu.js";
-import { complain } from "./notices.js";
+import { announce, complain } from "./notices.js";
 import { say } from "./strings.js";
 
 /** @typedef {import("./editor.js").Editor} Editor */
@@ -39,6 +39,7 @@ export class Toolbar {
     this.#drawTools();
     this.#drawOptions();
     this.#drawView();
+    this.#watchPen();
     editor.addEventListener("tool", () => (this.#markTool(), this.#drawOptions()));
     editor.addEventListener("setting", () => (this.#markSettings(), this.#remember()));
     editor.addEventListener("view", (event) => this.#markZoom(/** @type {CustomEvent<{zoom: number}>} */ (event).detail.zoom));
@@ -49,6 +50,20 @@ export class Toolbar {
     /** @type {any} */ (this.editor).set(name, value);
   }
 
+  /** Whether a pen was ever seen here: only then its pressure is worth an option. */
+  #pen = false;
+
+  #watchPen() {
+    const see = (/** @type {PointerEvent} */ event) => {
+      if (event.pointerType !== "pen" || this.#pen) return;
+      this.#pen = true;
+      this.#remember();
+      this.#drawOptions();
+    };
+    addEventListener("pointerover", see, true);
+    addEventListener("pointerdown", see, true);
+  }
+
   // --- tools -----------------------------------------------------------------------------------------------
 
   #drawTools() {
@@ -57,7 +72,7 @@ export class Toolbar {
       if (!tool) return h("hr");
       const [name, key] = tool;
       return iconButton(say(`tool.${name}`), icon(name), {
-        id: `tool-${name}`, "data-testid": `tool-${name}`, "data-key": key, "aria-keyshortcuts": key, onclick: () => this.editor.setTool(name),
+        id: `tool-${name}`, "data-testid": `tool-${name}`, "data-key": key, "aria-keyshortcuts": key, onclick: () => this.pick(name),
       });
     });
     fill(bar, ...buttons);
@@ -65,11 +80,25 @@ export class Toolbar {
     this.#markTool();
   }
 
+  /** Take up a tool. While borders are dragged there is no use for those that paint, and that is said. @param {string} name */
+  pick(name) {
+    if (!this.#resting) this.editor.setTool(name);
+    else if (name !== "pan") announce(say("tool.rest"));
+  }
+
+  get #resting() {
+    return this.editor.tool === "extend";
+  }
+
   #markTool() {
-    for (const button of byId("tools").querySelectorAll(".tool")) {
-      const mine = button.id === `tool-${this.editor.tool}`;
+    const tool = this.#resting ? "pan" : this.editor.tool;
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (byId("tools").querySelectorAll(".tool"))) {
+      const mine = button.id === `tool-${tool}`;
       button.setAttribute("aria-pressed", String(mine));
       button.setAttribute("tabindex", mine ? "0" : "-1");
+      button.setAttribute("aria-disabled", String(this.#resting && !mine));
+      const words = button.getAttribute("aria-label") ?? "";
+      button.dataset.tip = this.#resting && !mine ? say("tool.rest") : words;
     }
   }
 
@@ -78,7 +107,7 @@ export class Toolbar {
   #drawOptions() {
     const { editor } = this;
     const tool = String(editor.tool);
-    const names = OPTIONS[tool] ?? [];
+    const names = (OPTIONS[tool] ?? []).filter((name) => name !== "pressure" || this.#pen);
     const fields = names.map((name) => this.#option(name));
     const mask = h(
       "button",
@@ -137,7 +166,7 @@ export class Toolbar {
   #remember() {
     const settings = /** @type {Record<string, any>} */ (this.editor.settings);
     try {
-      localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(KEPT.map((name) => [name, settings[name]]))));
+      localStorage.setItem(STORE, JSON.stringify({ ...Object.fromEntries(KEPT.map((name) => [name, settings[name]])), pen: this.#pen }));
     } catch {
       // forbidden or full: the settings last as long as the page
     }
@@ -146,6 +175,7 @@ export class Toolbar {
   #recall() {
     try {
       const saved = JSON.parse(localStorage.getItem(STORE) ?? "{}");
+      this.#pen = saved.pen === true;
       for (const name of KEPT) if (saved[name] !== undefined && saved[name] !== null) this.#put(name, saved[name]);
     } catch {
       localStorage.removeItem(STORE);
