@@ -17,6 +17,8 @@ const BLOCK = 256;
 /** Sampled columns on either side of a block: whole words, at least twice the rim's width. */
 const PAD = 8;
 const TOP = 8;
+/** Of four pixels in a word: the bits that say whether they are filled. */
+const SIDES = 0x80808080 | 0;
 const LIGHT = 0xf2ffffff;
 const DARK = 0xb0000000;
 const RING = 0xd0ffd24a;
@@ -186,13 +188,14 @@ export class Overlay {
       while (i < end) {
         const w = i >> 2;
         const word = words[w];
-        const even = (word === 0 || word === 0xffffffff) && word === words[w - 1] && word === words[w + 1];
-        if (even && word === words[w - (down >> 2)] && word === words[w + (down >> 2)]) {
-          const colour = word ? tint[255] : 0;
-          pixels[to] = colour;
-          pixels[to + 1] = colour;
-          pixels[to + 2] = colour;
-          pixels[to + 3] = colour;
+        // All of them filled, or none: no rim is near.
+        const side = word & SIDES;
+        const even = (side === 0 || side === SIDES) && side === (words[w - 1] & SIDES) && side === (words[w + 1] & SIDES);
+        if (even && side === (words[w - (down >> 2)] & SIDES) && side === (words[w + (down >> 2)] & SIDES)) {
+          pixels[to] = tint[word & 255];
+          pixels[to + 1] = tint[(word >> 8) & 255];
+          pixels[to + 2] = tint[(word >> 16) & 255];
+          pixels[to + 3] = tint[word >>> 24];
           i += 4;
           to += 4;
           continue;

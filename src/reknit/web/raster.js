@@ -11,6 +11,23 @@
 /** @typedef {{x: number, y: number}} Point */
 /** @typedef {{x: number, y: number, r: number}} Dab  a place of the brush with its radius there */
 
+/** A rim wider than this falls by less than half a level where the squared distance grows by one. */
+const GENTLE_PX = 128;
+let fallFrom = 0;
+let fallTo = 0;
+let falls = new Uint8Array(0);
+
+/** Values by whole squared distances, for one brush at a time. @param {number} outer @param {number} inner */
+function fallOff(outer, inner) {
+  if (fallFrom === outer && fallTo === inner) return falls;
+  fallFrom = outer;
+  fallTo = inner;
+  falls = new Uint8Array(Math.ceil(outer * outer) + 2);
+  const slope = 255 / (outer - inner);
+  for (let i = 0; i < falls.length; i++) falls[i] = Math.max(0, Math.min(255, ((outer - Math.sqrt(i + 0.5)) * slope + 0.5) | 0));
+  return falls;
+}
+
 /** The half-open interval of whole numbers that the last call of a span function found. */
 let spanLeft = 0;
 let spanRight = 0;
@@ -113,6 +130,19 @@ export class Segment {
     const inner = this.inner;
     const slope = 255 / (outer - inner);
     const squared = (y + 0.5 - centre.y) ** 2;
+    const table = outer - inner > GENTLE_PX ? fallOff(outer, inner) : null;
+    if (table) {
+      const dx = from + 0.5 - centre.x;
+      let distance = dx * dx + squared;
+      let step = 2 * dx + 1;
+      for (let x = from; x < to; x++) {
+        const value = table[distance | 0];
+        if (value > (out[base + x] ^ flip)) out[base + x] = value ^ flip;
+        distance += step;
+        step += 2;
+      }
+      return;
+    }
     for (let x = from; x < to; x++) {
       const dx = x + 0.5 - centre.x;
       let value = ((outer - Math.sqrt(dx * dx + squared)) * slope + 0.5) | 0;
