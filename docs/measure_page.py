@@ -32,6 +32,12 @@ def visits(browser: Browser, server: Server, count: int) -> list[First]:
     return found[1:]
 
 
+def tell(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(count: int) -> None:
     """Measure, and print a line for each figure."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
@@ -43,14 +49,18 @@ def main(count: int) -> None:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         found = visits(browser, server, count)
         paints = [first.paint_ms for first in found]
-        print(f"first paint: {np.median(paints):.0f} ms median, {min(paints):.0f} to {max(paints):.0f} of {count} visits")
-        print(f"ready to use: {np.median([first.ready_ms for first in found]):.0f} ms median")
-        print(f"transferred: {found[0].transferred:.0f} bytes in {found[0].requests} answers, headers included")
+        tell(
+            f"first paint: {np.median(paints):.0f} ms median, {min(paints):.0f} to {max(paints):.0f}, {count} visits"
+        )
+        tell(f"ready to use: {np.median([first.ready_ms for first in found]):.0f} ms median")
+        tell(f"transferred: {found[0].transferred:.0f} bytes, headers included, {found[0].requests} answers")
         visitor = Visitor(browser.new_context(viewport=LAPTOP).new_page(), server)
         large_photo(visitor)
         for size in BRUSHES:
             frames = np.concatenate([stroke(visitor, size) for _ in range(STROKES)])
-            print(f"brush of {size} px on 24 megapixels: {np.percentile(frames, 95):.1f} ms p95 of {len(frames)} frames")
+            tell(
+                f"a brush of {size} px on 24 megapixels: {np.percentile(frames, 95):.1f} ms p95, {len(frames)} frames"
+            )
         browser.close()
 
 

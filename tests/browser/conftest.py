@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.app.visitor import LAPTOP, Visit, Visitor
+from tests.browser.canvas import served
+from tests.browser.canvas.tab import SIZE, Canvas, fresh
+from tests.browser.fake import FakeServer
+from tests.browser.shell import AWAY, Shell
 from tests.server.live import Server
 
 if TYPE_CHECKING:
@@ -67,3 +71,44 @@ def visitor(app: Server, visit: Visit) -> Visitor:
     visitor = visit(app)
     visitor.load()
     return visitor
+
+
+@pytest.fixture(scope="package")
+def address() -> Iterator[str]:
+    with served() as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def tab(chromium: Browser) -> Iterator[Canvas]:
+    context = chromium.new_context(viewport=SIZE)
+    yield Canvas(context.new_page())
+    context.close()
+
+
+@pytest.fixture
+def canvas(tab: Canvas, address: str) -> Iterator[Canvas]:
+    tab.page.set_viewport_size(SIZE)
+    yield from fresh(tab, address)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    fake = FakeServer()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    context = chromium.new_context(viewport=LAPTOP, reduced_motion="reduce")  # type: ignore[arg-type]
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def shell(server: FakeServer, context: BrowserContext) -> Iterator[Shell]:
+    shell = Shell(context.new_page(), server)
+    shell.load()
+    yield shell
+    assert [fault for fault in shell.faults if not AWAY.search(fault)] == []

@@ -82,6 +82,7 @@ class World:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     submitted: list[dict[str, Any]] = field(default_factory=list)
+    planned: list[dict[str, Any]] = field(default_factory=list)
     listeners: list[queue.Queue[tuple[str, Any]]] = field(default_factory=list)
 
     def publish(self, kind: str, data: Any) -> None:
@@ -135,6 +136,22 @@ class World:
             self.change(job, state="failed", finished=time.time(), error={"facts": {}, **self.error})
         else:
             self.change(job, state="done", finished=time.time(), fraction=1, result=self._result(job))
+
+    def plan(self, payload: dict[str, Any]) -> dict[str, Any]:
+        self.planned.append(payload)
+        hole = Image.fromarray(
+            (np.asarray(self.pictures[payload["mask"]].convert("L")) > 127).astype(np.uint8)
+        ).getbbox()
+        image = self.pictures[payload["image"]]
+        region = {"hole": list(hole or ()), "context": [0, 0, image.width // 2, image.height]}
+        return {
+            "engine": "exemplar",
+            "regions": [region],
+            "grow_px": 2,
+            "feather_px": 4,
+            "seconds": 0.1,
+            "reasons": [],
+        }
 
     def change(self, job: dict[str, Any], **changes: Any) -> None:
         job.update(changes)
@@ -209,6 +226,8 @@ class Handler(BaseHTTPRequestHandler):
             self._json(*self.world.refusal)
         elif path[0] in ("fill", "extend", "repair"):
             self._json(202, self.world.submit(path[0], json.loads(body), self.headers["Idempotency-Key"]))
+        elif path[0] == "plan":
+            self._json(200, self.world.plan(json.loads(body)))
         elif path[-1] == "cancel":
             job = self.world.jobs[path[1]]
             self.world.change(job, state="cancelled", finished=time.time())

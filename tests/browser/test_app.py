@@ -28,15 +28,6 @@ def ring(mask: Mask, px: float) -> Mask:
     return cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
-def coded_blocks(mask: Mask) -> Mask:
-    """Return the 16 px blocks that a mask touches, and the pixel beside them that chroma is smoothed with."""
-    height, width = mask.shape
-    whole = np.zeros((-(-height // 16) * 16, -(-width // 16) * 16), bool)
-    whole[:height, :width] = mask
-    touched = whole.reshape(whole.shape[0] // 16, 16, -1, 16).any(axis=(1, 3))
-    return ring(np.kron(touched, np.ones((16, 16), bool))[:height, :width], 2)
-
-
 def reach(job: dict[str, Any]) -> float:
     """Return how far from the mask a result may differ, px."""
     plan = job["result"]["plan"]
@@ -49,88 +40,6 @@ def check_only_the_mask_changed(before: NDArray[Any], after: NDArray[Any], mask:
     off = np.abs(after.astype(int) - before.astype(int)).max(axis=2)
     assert off[~ring(mask, px)].max() == 0
     assert (off[mask] > 0).mean() > 0.5
-
-
-# --- from the photo to the file ----------------------------------------------------------------------------
-
-
-def test_a_dropped_png_comes_back_with_only_the_mask_changed(visitor: Visitor) -> None:
-    given = photos.png(photos.scene())
-    visitor.drop(given, "garden.png", "image/png")
-    visitor.paint((200, 150), (260, 170))
-    job = visitor.fill()
-    assert job["result"]["report"]["outside_equal"]
-    assert visitor.get("variations").get_by_text("All else unchanged").is_visible()
-    data, name = visitor.download()
-    assert name.startswith("garden")
-    assert name.endswith(".png")
-    check_only_the_mask_changed(photos.read(given), photos.read(data), visitor.filled(job), reach(job))
-    picture = Image.open(io.BytesIO(data))
-    assert picture.info["icc_profile"] == photos.profile()
-    assert picture.info["Author"] == photos.ARTIST
-    assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-
-
-def test_a_jpeg_comes_back_as_a_jpeg_with_its_metadata_and_untouched_blocks(visitor: Visitor) -> None:
-    given = photos.jpeg(photos.scene())
-    visitor.open(given, "garden.jpg")
-    visitor.paint((200, 150), (260, 170))
-    job = visitor.fill()
-    data, name = visitor.download()
-    assert name.endswith(".jpg")
-    before, after = photos.read(given), photos.read(data)
-    mask = visitor.filled(job)
-    touched = coded_blocks(ring(mask, reach(job)))
-    assert touched.mean() < 0.2
-    assert (after[~touched] == before[~touched]).all()
-    assert np.abs(after[mask].astype(int) - before[mask]).mean() > 2
-    picture, original = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(given))
-    assert picture.format == "JPEG"
-    assert picture.info["exif"] == original.info["exif"]
-    assert picture.info["icc_profile"] == original.info["icc_profile"]
-    assert picture.info["dpi"] == (240, 240)
-
-
-def test_sixteen_bits_stay_sixteen_bits(visitor: Visitor) -> None:
-    rng = np.random.default_rng(1)
-    deep = photos.scene().astype(np.uint16) * 256 + rng.integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint16)
-    given = photos.png(deep)
-    visitor.open(given, "deep.png")
-    assert "16 bit" in visitor.text("document-facts")
-    visitor.paint((200, 150), (260, 170))
-    job = visitor.fill()
-    data, _ = visitor.download()
-    after = photos.read(data)
-    assert after.dtype == np.uint16
-    check_only_the_mask_changed(deep, after, visitor.filled(job), reach(job))
-    as_jpeg, name = visitor.download("download-more", "download-jpeg")
-    assert name.endswith(".jpg")
-    assert Image.open(io.BytesIO(as_jpeg)).format == "JPEG"
-
-
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize("kind", ["TIFF", pytest.param("AVIF", marks=SLOW), pytest.param("WEBP", marks=SLOW)])
-def test_formats_that_browsers_may_not_know_are_shown(visitor: Visitor, kind: str) -> None:
-    file = io.BytesIO()
-    Image.fromarray(photos.marked()).save(file, kind)
-    visitor.open(file.getvalue(), f"garden.{kind.lower()}")
-    a, b = visitor.marks()
-    assert b[0] - a[0] == pytest.approx((MARKS[1][0] - MARKS[0][0]) * (b[1] - a[1]) / 120, rel=0.02)
-
-
-def test_what_is_no_picture_is_refused_in_words(visitor: Visitor) -> None:
-    with visitor.expecting(r"\b4\d\d\b"):
-        visitor.get("file-input").set_input_files(
-            {
-                "name": "evil.svg",
-                "mimeType": "image/svg+xml",
-                "buffer": b"<svg><script>alert(1)</script></svg>",
-            }
-        )
-        visitor.get("error").wait_for()
-    assert visitor.page.locator("body.is-empty").count() == 1
 
 
 # --- tools -------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ export class Actions extends EventTarget {
       return [h("div", { class: "notice calm", "data-testid": "replace-reason" }, icon("info"), words)];
     }
     const area = (/** @type {"prompt" | "negative"} */ name) => {
-      const input = h("textarea", { rows: 3, placeholder: say(`${name}.example`), "data-testid": name, oninput: () => ((this.#words[name] = input.value), this.#changed()) });
+      const input = h("textarea", { rows: name === "prompt" ? 3 : 2, placeholder: say(`${name}.example`), "data-testid": name, oninput: () => ((this.#words[name] = input.value), this.#changed()) });
       input.value = this.#words[name];
       return h("label", { class: "stack" }, h("span", { class: "label" }, say(`${name}.label`)), input);
     };

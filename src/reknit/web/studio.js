@@ -435,7 +435,7 @@ export class Studio {
   #drawMarks(context) {
     if (!this.opened) return;
     const { view, settings } = this;
-    if (settings.showCrop && settings.plan?.regions) {
+    if (settings.showCrop && settings.plan?.regions && this.toolName !== "extend") {
       for (const region of settings.plan.regions) {
         frame(context, view, region.context);
         outline(context, view.ratio, { dashed: true, colour: "#ffd24a" });
