@@ -185,7 +185,7 @@ def test_a_file_is_dragged_in_from_another_window(visitor: Visitor, tmp_path: Pa
 def test_a_picture_is_dragged_in_from_another_tab(visitor: Visitor) -> None:
     """What is dragged out of another tab of the page may be no more than an address."""
     picture = visitor.server.upload(photos.png(photos.scene()), name="there.png")["id"]
-    link = visitor.server.url(f"/api/v1/images/{picture}/file")
+    link = f"{visitor.server.address.rstrip('/')}{visitor.server.url(f'images/{picture}/file')}"
     session = visitor.page.context.new_cdp_session(visitor.page)
     data = {"items": [{"mimeType": "text/uri-list", "data": link}], "files": [], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
