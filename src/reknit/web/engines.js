@@ -12,7 +12,7 @@ import { say } from "./strings.js";
 /** @typedef {import("./api.js").Model} Model */
 /** @typedef {import("./api.js").OptionSchema} OptionSchema */
 /** @typedef {{engines: Engine[], request: OptionSchema[], models: Model[]}} Catalogue */
-/** @typedef {{key: string, engine: string, model: string | null, title: string, text: string, badge: [string, string], usable: boolean}} Choice */
+/** @typedef {{key: string, engine: string, model: string | null, title: string, text: string, badges: [string, string][], usable: boolean}} Choice */
 
 const LOOKS = { fits: "good", offload: "warn", "wont-fit": "bad", unknown: "" };
 
@@ -24,17 +24,17 @@ const LOOKS = { fits: "good", offload: "warn", "wont-fit": "bad", unknown: "" };
 export function engineChoices({ engines: all, models }, worded = false) {
   const engines = all.filter(({ options }) => !worded || options.some(({ name }) => name === "prompt"));
   const ready = /** @type {[string, string]} */ ([say("verdict.ready"), "good"]);
-  const auto = { key: "auto", engine: "auto", model: null, title: say("engine.auto"), text: say("engine.auto.text"), badge: ready, usable: true };
+  const auto = { key: "auto", engine: "auto", model: null, title: say("engine.auto"), text: say("engine.auto.text"), badges: [ready], usable: true };
   const plain = engines
     .filter(({ needs_model }) => !needs_model)
-    .map(({ name, title }) => ({ key: name, engine: name, model: null, title: readable(name), text: title, badge: ready, usable: true }));
+    .map(({ name, title }) => ({ key: name, engine: name, model: null, title: readable(name), text: title, badges: [ready], usable: true }));
   const learned = models.filter((model) => engines.some(({ name }) => name === model.engine)).map((model) => ({
     key: `${model.engine}/${model.name}`,
     engine: model.engine,
     model: model.name,
     title: model.title,
     text: model.verdict.reason,
-    badge: badgeOf(model),
+    badges: badgesOf(model),
     usable: model.installed && model.verdict.level !== "wont-fit",
   }));
   return [...(worded ? [] : [auto]), ...plain, ...learned];
@@ -50,10 +50,11 @@ export function usualChoice(catalogue) {
   return fits?.key ?? "auto";
 }
 
-/** @param {Model} model @returns {[string, string]} words and look */
-function badgeOf({ installed, verdict }) {
-  if (!installed) return [say("verdict.missing"), ""];
-  return [say(`verdict.${verdict.level}`), LOOKS[verdict.level]];
+/** @param {Model} model @returns {[string, string][]} words and look; the first says most */
+function badgesOf({ installed, verdict }) {
+  /** @type {[string, string]} */
+  const fit = [say(`verdict.${verdict.level}`), LOOKS[verdict.level]];
+  return installed ? [fit] : [[say("verdict.missing"), ""], fit];
 }
 
 /**
@@ -74,7 +75,7 @@ export function enginePicker(choices, chosen, changed) {
   const box = h(
     "details",
     { class: "picker", "data-testid": "engine" },
-    h("summary", null, h("span", { class: "unseen" }, say("engine.label")), h("span", { class: "label" }, now.title), badge(now), icon("chevron")),
+    h("summary", null, h("span", { class: "unseen" }, say("engine.label")), h("span", { class: "label" }, now.title), badge(now.badges[0]), icon("chevron")),
     h(
       "div",
       { class: "choices", role: "radiogroup", "aria-label": say("engine.label") },
@@ -88,7 +89,7 @@ export function enginePicker(choices, chosen, changed) {
             onclick: (/** @type {MouseEvent} */ event) => event.detail > 0 && (box.open = false), // arrow keys leave it open
           }),
           h("span", { class: "label" }, choice.title),
-          badge(choice),
+          h("span", { class: "badges" }, ...choice.badges.map(badge)),
           h("small", null, choice.text),
         ),
       ),
@@ -97,7 +98,7 @@ export function enginePicker(choices, chosen, changed) {
   return box;
 }
 
-/** @param {Choice} choice */
-function badge({ badge: [words, look] }) {
+/** @param {[string, string]} badge */
+function badge([words, look]) {
   return h("span", { class: `badge ${look}` }, words);
 }
