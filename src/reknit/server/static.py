@@ -101,7 +101,7 @@ def _read(path: Path, stamp: tuple[int, int]) -> File:
     return File(
         data=data,
         packed=gzip.compress(_lean(data, path.suffix), 9, mtime=0) if path.suffix in COMPRESSED else None,
-        etag=hashlib.sha256(data).hexdigest()[:24],
+        etag=hashlib.sha256(data).hexdigest()[:16],
         kind=TYPES[path.suffix],
         stamp=stamp,
     )

@@ -15,7 +15,7 @@ import { Studio } from "./studio.js";
 /** @typedef {import("./mask.js").Box} Box */
 /** @typedef {import("./studio.js").Settings} Settings */
 /** @typedef {import("./studio.js").Mode} Mode */
-/** @typedef {import("./tools/extend.js").Margins} Margins */
+/** @typedef {import("./tools/handles.js").Margins} Margins */
 
 const ASPECT_SLACK = 0.01;
 /** How large a brush appears at first, until somebody chooses a size. */

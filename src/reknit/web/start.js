@@ -7,10 +7,9 @@
 const MODULES = [
   "actions.js", "api.js", "compare.js", "document.js", "dom.js", "editor.js", "engines.js", "extend.js",
   "files.js", "history.js", "icons.js", "input.js", "jobs.js", "keys.js", "marks.js", "mask.js", "menu.js",
-  "notices.js", "overlay.js", "parameters.js", "raster.js", "running.js", "selecting.js", "session.js",
+  "notices.js", "overlay.js", "parameters.js", "raster.js", "running.js", "session.js",
   "shortcuts.js", "stage.js", "strings.js", "studio.js", "tiles.js", "toolbar.js", "viewport.js", "welcome.js",
-  "tools/brush.js", "tools/drag.js", "tools/extend.js", "tools/lasso.js", "tools/polygon.js", "tools/smart.js",
-  "tools/splitter.js", "tools/wand.js",
+  "tools/brush.js", "tools/drag.js", "tools/handles.js", "tools/outline.js", "tools/select.js",
 ];
 
 function begin() {

@@ -8,16 +8,12 @@ import { Input } from "./input.js";
 import { frame, outline } from "./marks.js";
 import { Mask } from "./mask.js";
 import { Pixels } from "./raster.js";
-import { Selecting } from "./selecting.js";
 import { Stage } from "./stage.js";
 import { Brush, Eraser } from "./tools/brush.js";
 import { Line, Rectangle } from "./tools/drag.js";
-import { Extend } from "./tools/extend.js";
-import { Lasso } from "./tools/lasso.js";
-import { PolygonTool } from "./tools/polygon.js";
-import { Smart } from "./tools/smart.js";
-import { Splitter } from "./tools/splitter.js";
-import { Wand } from "./tools/wand.js";
+import { Extend, Splitter } from "./tools/handles.js";
+import { Lasso, PolygonTool } from "./tools/outline.js";
+import { Selecting, Smart, Wand } from "./tools/select.js";
 import { MARGIN_CSS, Viewport, WIDE_MARGIN_CSS } from "./viewport.js";
 
 /** @typedef {import("./document.js").Picture} Picture */
@@ -239,7 +235,7 @@ export class Studio {
     this.emit("setting", { name, value });
   }
 
-  /** @param {import("./tools/extend.js").Margins | null} margins */
+  /** @param {import("./tools/handles.js").Margins | null} margins */
   setExtend(margins) {
     const before = this.extension.margins;
     this.extension.margins = margins && { left: margins.left, right: margins.right, top: margins.top, bottom: margins.bottom };

@@ -1,23 +1,25 @@
 // @ts-check
-/**
- * Handles at the picture's borders: dragged outward they say by how many pixels it is to grow.
- *
- * A border snaps to where it was, to the margin opposite, and to common shapes of the whole; Shift lets it go where
- * it likes, Alt moves the opposite border too.
- */
+/** What is dragged on the canvas with any tool: the picture's borders, and the before/after slider. */
 
-import { frame, knob, label, outline } from "../marks.js";
+import { divider, frame, knob, label, outline } from "../marks.js";
 
 /** @typedef {import("../studio.js").Studio} Studio */
 /** @typedef {import("../input.js").Spot} Spot */
 /** @typedef {{left: number, right: number, top: number, bottom: number}} Margins */
 
 const GRIP_CSS = 14;
+const SLIDER_CSS = 16;
 const SNAP_CSS = 8;
 const MOST = 3;
 /** @type {[number, number][]} */
 const SHAPES = [[1, 1], [5, 4], [4, 3], [3, 2], [16, 9], [2, 1], [21, 9]];
 
+/**
+ * Handles at the picture's borders: dragged outward they say by how many pixels it is to grow.
+ *
+ * A border snaps to where it was, to the margin opposite, and to common shapes of the whole; Shift lets it go where
+ * it likes, Alt moves the opposite border too.
+ */
 export class Extend {
   /** @param {Studio} studio */
   constructor(studio) {
@@ -150,5 +152,49 @@ export class Extend {
       }
     }
     return best;
+  }
+}
+
+/** The before/after slider on the picture. */
+export class Splitter {
+  /** @param {Studio} studio */
+  constructor(studio) {
+    this.studio = studio;
+    this.off = 0;
+  }
+
+  /** @param {Spot} spot */
+  hit(spot) {
+    const { stage, view } = this.studio;
+    if (stage.split === null) return false;
+    return Math.abs(spot.x * view.scale + view.x - stage.splitX()) <= SLIDER_CSS * view.ratio;
+  }
+
+  /** @param {Spot} spot */
+  down(spot) {
+    const { stage, view } = this.studio;
+    this.off = stage.splitX() - (spot.x * view.scale + view.x);
+  }
+
+  /** @param {Spot[]} spots */
+  move(spots) {
+    const { stage, view } = this.studio;
+    const spot = /** @type {Spot} */ (spots.at(-1));
+    const layer = stage.shown;
+    if (!layer) return;
+    const x = (spot.x * view.scale + this.off) / view.scale;
+    this.studio.setSplit((x - layer.x) / layer.picture.width);
+    this.studio.emit("split", { fraction: stage.split });
+  }
+
+  up() {}
+  cancel() {}
+
+  /** @param {CanvasRenderingContext2D} context */
+  draw(context) {
+    const { stage, view } = this.studio;
+    if (stage.split === null || !stage.shown) return;
+    const { picture, y } = stage.shown;
+    divider(context, view, stage.splitX(), y * view.scale + view.y, (y + picture.height) * view.scale + view.y);
   }
 }
