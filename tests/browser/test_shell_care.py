@@ -25,6 +25,7 @@ def test_a_mask_that_was_not_used_is_asked_about_before_it_goes(shell: Shell) ->
     assert name.text_content() == "first.png"
     assert shell.get("run").is_enabled()
     choose(shell, "second.png")
+    shell.get("leave").wait_for()
     shell.keys("Escape")
     shell.gone("leave")
     assert name.text_content() == "first.png"

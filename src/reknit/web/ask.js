@@ -13,6 +13,7 @@ import { say } from "./strings.js";
  * @returns {Promise<boolean>}
  */
 export async function askLeave(name, next) {
+  if (document.querySelector("dialog[open]")) return false; // one question at a time
   let leaves = false;
   await openDialog(
     say("leave.title", { next }),
