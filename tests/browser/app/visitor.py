@@ -176,6 +176,12 @@ class Visitor:
             self.still()
         raise AssertionError(f"the marks are not seen: {before}")
 
+    def seen(self, point: Point) -> tuple[int, int, int]:
+        """Return the colour at a point of the screen."""
+        clip = {"x": int(point[0]), "y": int(point[1]), "width": 1, "height": 1}
+        shot = Image.open(BytesIO(self.page.screenshot(clip=clip))).convert("RGB")  # pyright: ignore[reportArgumentType]
+        return shot.getpixel((0, 0))  # pyright: ignore[reportReturnType]
+
     def _seen(self, shot: NDArray[np.int16], colour: tuple[int, int, int]) -> Point | None:
         ys, xs = np.nonzero(np.abs(shot - colour).max(axis=2) < 50)
         if len(xs) < 12:
