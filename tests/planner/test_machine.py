@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from reknit.core import system
 from reknit.planner import ask, machine
 from reknit.planner.facts import GIB
 
@@ -21,7 +22,7 @@ def test_this_machine_has_memory_and_a_device() -> None:
 
 def test_the_card_with_most_free_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = "NVIDIA GeForce RTX 3060, 12288, 3000\nNVIDIA GeForce RTX 4090, 24564, 20000\n"
-    monkeypatch.setattr(machine, "_say", say({"nvidia-smi": lines}))
+    monkeypatch.setattr(machine, "say", say({"nvidia-smi": lines}))
     found = machine.here(threads=2)
     assert found.device.name == "RTX 4090"
     assert found.free == 20000 * 2**20, "what other programs use is counted"
@@ -29,14 +30,14 @@ def test_the_card_with_most_free_memory_is_taken(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_card_that_is_not_in_the_list_is_planned_by_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_say", say({"nvidia-smi": "NVIDIA Unheard 9000, 16384, 16000\n"}))
+    monkeypatch.setattr(machine, "say", say({"nvidia-smi": "NVIDIA Unheard 9000, 16384, 16000\n"}))
     found = machine.here(threads=2)
     assert "not in the list" in found.device.name
     assert found.device.memory_gib == 16
 
 
 def test_a_broken_driver_leaves_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_say", say({"nvidia-smi": "NVIDIA-SMI has failed, because\n, ,\n"}))
+    monkeypatch.setattr(machine, "say", say({"nvidia-smi": "NVIDIA-SMI has failed, because\n, ,\n"}))
     assert machine.here(threads=2).device.kind == "cpu"
 
 
@@ -56,7 +57,7 @@ def test_limits_of_control_groups_count(version: int, tmp_path: Path) -> None:
     (folder / used).write_text("1500000000\n")
     (folder / "memory.stat").write_text("anon 5\ninactive_file 500000000\n")
     line = "0::/slice/box\n" if version == 2 else "9:memory:/box\n"
-    assert machine._group_limits(line, tmp_path) == [(4e9, 1e9)]
+    assert system._group_limits(line, tmp_path) == [(4e9, 1e9)]
 
 
 def test_places_are_made_of_names_memory_or_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +67,6 @@ def test_places_are_made_of_names_memory_or_this_machine(monkeypatch: pytest.Mon
     assert 11 * GIB < named.budget.device < 11.5 * GIB, "the screen needs some of it"
     assert ask.place(vram=6).device.memory_gib == 6
     assert ask.place("A100 40GB").budget.device > 39 * GIB, "no screen hangs on it"
-    monkeypatch.setattr(machine, "_say", say({}))
+    monkeypatch.setattr(machine, "say", say({}))
     assert ask.place(threads=2).device.kind == "cpu"
     assert ask.place("cpu", threads=2).measured

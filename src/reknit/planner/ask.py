@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reknit.core.errors import InputError, NotFound, nearest_name
+from reknit.core.system import free_ram
 from reknit.models import catalog
 from reknit.models.catalog import ModelCard
 from reknit.planner import facts, hardware, machine, tiers, verdict
@@ -79,7 +80,7 @@ def place(
             budget = replace(budget, device=min(here.free, known["unified"] * here.ram_total))
         return Place(device=here.device, budget=budget, laws=known, measured=True)
     if gpu is not None and gpu.lower() == "cpu":
-        free, total = machine.free_ram()
+        free, total = free_ram()
         device = machine.processor(threads, total)
         return Place(
             device=device,

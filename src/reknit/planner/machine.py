@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reknit.core.errors import NotFound
+from reknit.core.system import free_ram, say, text_of
 from reknit.planner import hardware
 from reknit.planner.facts import GIB
 from reknit.planner.hardware import Device
-
-_TOOL_S = 5.0  # what a driver's tool may take
 
 _FLOPS_A_CYCLE = {"avx512f": 64.0, "fma": 32.0, "avx": 16.0, "neon": 16.0, "asimd": 16.0}
 """fp32 operations a core does each cycle, by its widest instructions."""
@@ -69,57 +66,18 @@ def free_disk(folder: Path) -> float | None:
         return None
 
 
-def free_ram() -> tuple[float, float]:
-    """Return the bytes of main memory this process may still take, and those there are; limits of groups count."""
-    if sys.platform == "darwin":
-        total = float(_say("sysctl", "-n", "hw.memsize") or 0)
-        return _free_of_mac(total), total
-    if sys.platform == "win32":
-        return _windows_ram()
-    text = _text(Path("/proc/meminfo"))
-    sizes = {name: float(kib) * 1024 for name, kib in re.findall(r"(\w+):\s+(\d+) kB", text)}
-    total = sizes.get("MemTotal", 0.0)
-    free = sizes.get("MemAvailable", total)
-    for most, used in _group_limits(_text(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup")):
-        total, free = min(total, most), min(free, max(0.0, most - used))
-    return free, total
-
-
-def _group_limits(memberships: str, root: Path) -> list[tuple[float, float]]:
-    """Return limit and use of each control group this process is in that has a limit; versions 1 and 2."""
-    found: list[tuple[float, float]] = []
-    for line in memberships.splitlines():
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        base = root if not controllers else root / "memory"
-        old = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        names = old if controllers else ("memory.max", "memory.current")
-        # In a container the path may not be there; its own group is then the root of what is mounted.
-        here_ = base / path.lstrip("/")
-        for folder in dict.fromkeys((here_, *here_.parents, base)):
-            if folder != base and base not in folder.parents:
-                continue
-            most, used = (_text(folder / name).strip() for name in names)
-            if most.isdigit() and int(most) < 2**60:
-                cached = re.search(r"^(?:total_)?inactive_file (\d+)", _text(folder / "memory.stat"), re.M)
-                held = float(used or 0) - (float(cached[1]) if cached else 0.0)
-                found.append((float(most), max(0.0, held)))
-    return found
-
-
 def processor(threads: int, ram: float) -> Device:
     """Return this machine's processor as a device.
 
     Its rate is cores × operations a cycle × clock; `reknit bench fit` measures it instead.
     """
-    text = _text(Path("/proc/cpuinfo"))
+    text = text_of(Path("/proc/cpuinfo"))
     flags = set(re.findall(r"\w+", next(iter(re.findall(r"(?:flags|Features)\s*:(.*)", text)), "")))
     clocks = [float(mhz) for mhz in re.findall(r"cpu MHz\s*:\s*([\d.]+)", text)]
     ghz = max([*clocks, 2500.0]) / 1000
     cycle = next((ops for flag, ops in _FLOPS_A_CYCLE.items() if flag in flags), 16.0)
     name = next(iter(re.findall(r"model name\s*:\s*(.*)", text)), "")
-    name = name or _say("sysctl", "-n", "machdep.cpu.brand_string")
+    name = name or say("sysctl", "-n", "machdep.cpu.brand_string")
     return Device(
         name=f"{name.strip() or 'processor'} ({threads} threads)",
         group="cpu",
@@ -139,7 +97,7 @@ def _nvidia(_: float) -> tuple[Device, float] | None:
     """Return the NVIDIA card with most free memory."""
     fields = "--query-gpu=name,memory.total,memory.free"
     cards: list[tuple[float, str, float]] = []
-    for line in _say("nvidia-smi", fields, "--format=csv,noheader,nounits").splitlines():
+    for line in say("nvidia-smi", fields, "--format=csv,noheader,nounits").splitlines():
         name, total, free = (*(part.strip() for part in line.split(",")), "", "")[:3]
         if total.isdigit() and free.isdigit():
             cards.append((float(free) * 2**20, name, float(total) / 1024))
@@ -153,9 +111,9 @@ def _amd(_: float) -> tuple[Device, float] | None:
     """Return the AMD card with most memory, as the kernel tells it."""
     cards: list[tuple[float, float, str]] = []
     for folder in Path("/sys/class/drm").glob("card[0-9]*/device"):
-        total, used = _text(folder / "mem_info_vram_total"), _text(folder / "mem_info_vram_used")
+        total, used = text_of(folder / "mem_info_vram_total"), text_of(folder / "mem_info_vram_used")
         if total.strip().isdigit():
-            name = _text(folder / "product_name").strip()
+            name = text_of(folder / "product_name").strip()
             cards.append((float(total), float(total) - float(used or 0), name or "AMD graphics"))
     if not cards:
         return None
@@ -167,10 +125,10 @@ def _apple(total: float) -> tuple[Device, float] | None:
     """Return a Mac's own graphics; its memory is the machine's."""
     if sys.platform != "darwin":
         return None
-    chip = _say("sysctl", "-n", "machdep.cpu.brand_string").strip()
+    chip = say("sysctl", "-n", "machdep.cpu.brand_string").strip()
     if not chip.startswith("Apple"):
         return None
-    return _known(chip, total / GIB), _free_of_mac(total)
+    return _known(chip, total / GIB), free_ram()[0]
 
 
 def _known(name: str, total_gib: float) -> Device:
@@ -180,44 +138,3 @@ def _known(name: str, total_gib: float) -> Device:
     except NotFound:
         plain = hardware.of_memory(total_gib)
         return replace(plain, name=f"{name} (not in the list; timed as {plain.name})")
-
-
-def _free_of_mac(total: float) -> float:
-    page = re.search(r"page size of (\d+)", text := _say("vm_stat"))
-    counts: Mapping[str, str] = dict(re.findall(r"Pages ([a-z ]+):\s+(\d+)", text))
-    free = sum(float(counts.get(kind, 0)) for kind in ("free", "inactive", "purgeable", "speculative"))
-    return free * float(page[1]) if page and free else total
-
-
-def _windows_ram() -> tuple[float, float]:
-    import ctypes
-
-    class Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            *((name, ctypes.c_ulonglong) for name in ("total", "free", "a", "b", "c", "d", "e")),
-        )
-
-    status = Status()
-    status.length = ctypes.sizeof(Status)
-    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # pyright: ignore
-    return float(status.free), float(status.total)
-
-
-def _say(*command: str) -> str:
-    """Return what a tool prints; nothing if it is not there, fails or hangs."""
-    if shutil.which(command[0]) is None:
-        return ""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
