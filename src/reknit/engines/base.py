@@ -150,3 +150,43 @@ class Configurable(Protocol):
         ``models`` gives the models on this machine, None where there are none to be found by name.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a configured engine would run, for whoever plans how it is laid out in memory.
+
+    Attributes
+    ----------
+    family : str
+        Of its model, in the catalog's words.
+    file : str
+        Name of the denoiser's file, which may tell its format.
+    device : str
+        Where it would run, such as ``cuda``.
+    dtype : str
+        What it would compute in, such as ``float16``.
+    side : int
+        Of the square whose area its crops have, in pixels.
+    bytes : int
+        Of all weights as stored; 0 where it is not known.
+    """
+
+    family: str
+    file: str
+    device: str
+    dtype: str
+    side: int
+    bytes: int = 0
+
+
+@runtime_checkable
+class Placeable(Protocol):
+    """An engine, once configured, whose model can be laid out in memory in several ways.
+
+    Its options ``offload``, ``vae_tiling``, ``quantise`` and ``side`` choose among them.
+    """
+
+    def needs(self) -> Needs:
+        """Return what it would run."""
+        ...

@@ -91,6 +91,11 @@ class Kept:
                 del self._entries[key]
         emptied()
 
+    def held(self, device: str) -> int:
+        """Return the bytes of the models kept on a device."""
+        with self._lock:
+            return sum(entry.bytes for entry in self._entries.values() if entry.device == device)
+
     def order(self) -> list[Hashable]:
         """Return what is kept, the longest unused first."""
         with self._lock:
@@ -110,9 +115,9 @@ class Kept:
 
     def _make_room(self, device: str, size: int) -> None:
         while (oldest := self._oldest(device)) is not None:
-            held = sum(entry.bytes for entry in self._entries.values() if entry.device == device)
             left = self._free(device)
-            if (left is None or size * _ROOM <= left) and (device != "cpu" or held + size <= self._most):
+            full = device == "cpu" and self.held(device) + size > self._most
+            if not full and (left is None or size * _ROOM <= left):
                 return
             del self._entries[oldest]
             emptied()

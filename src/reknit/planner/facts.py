@@ -199,8 +199,8 @@ def subject(card: ModelCard) -> Subject | None:
     by_role = {file.role: file for file in card.files}
     painter = by_role.get("transformer") or by_role.get("unet")
     encoder = by_role.get("text_encoder_2") or by_role.get("text_encoder")
-    weights = _format(painter.name) if painter else "half" if family.latent else "fp32"
-    text = _format(encoder.name) if encoder else "half"
+    weights = format_of(painter.name) if painter else "half" if family.latent else "fp32"
+    text = format_of(encoder.name) if encoder else "half"
     stored: dict[str, int] = {}
     if painter and painter.bytes and weights in BYTES and weights.startswith("q"):
         stored[family.denoiser.name] = painter.bytes
@@ -259,7 +259,8 @@ def weight_bytes(
     return found | {name: size for name, size in (stored or {}).items() if name in found}
 
 
-def _format(name: str) -> str:
+def format_of(name: str) -> str:
+    """Return the format of a file's weights by its name: GGUF says it there; ``half`` for all others."""
     found = _GGUF.search(name)
     return found[1].lower() if found else "half"
 

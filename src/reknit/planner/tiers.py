@@ -82,7 +82,15 @@ class Budget:
     disk: float | None = None
 
 
-def ladder(subject: Subject, device: Device, *, width: int, height: int, images: int = 1) -> Iterator[Tier]:
+def ladder(
+    subject: Subject,
+    device: Device,
+    *,
+    width: int,
+    height: int,
+    images: int = 1,
+    dtype: str | None = None,
+) -> Iterator[Tier]:
     """Yield the ways to run ``subject`` on ``device``, the best first.
 
     Parameters
@@ -93,8 +101,12 @@ def ladder(subject: Subject, device: Device, *, width: int, height: int, images:
         Of the picture the model works on, in pixels.
     images
         Pictures made at once.
+    dtype
+        ``half`` or ``fp32``; by default what the device is sound in.
     """
     plain = _plain(subject, device, width, height, images)
+    if dtype is not None:
+        plain = replace(plain, dtype=dtype)
     yield Tier(name="resident", says=(), setup=plain)
     if not subject.family.latent:
         return
@@ -166,6 +178,7 @@ def options(
     height: int,
     images: int = 1,
     steps: int | None = None,
+    dtype: str | None = None,
 ) -> list[Option]:
     """Return every tier with what it takes."""
     return [
@@ -174,7 +187,7 @@ def options(
             memory=memory.predict(tier.setup, laws),
             times=speed.predict(tier.setup, device, laws, steps=steps),
         )
-        for tier in ladder(subject, device, width=width, height=height, images=images)
+        for tier in ladder(subject, device, width=width, height=height, images=images, dtype=dtype)
     ]
 
 
