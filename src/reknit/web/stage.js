@@ -185,6 +185,7 @@ export class Stage {
     this.previewEnds = bitmap === null;
     if (bitmap) {
       this.preview = { bitmap, box };
+      this.cover.style.visibility = "hidden"; // the mask lies where there is now something to see
       this.repaint();
     } else if (this.preview && !this.pending) {
       // What it previews is about to be shown: let it stay that long.
@@ -195,6 +196,7 @@ export class Stage {
   dropPreview() {
     this.previewEnds = false;
     this.preview = null;
+    this.cover.style.visibility = "";
     this.repaint();
   }
 

@@ -12,7 +12,7 @@ from reknit.engines.base import EngineSpec
 from reknit.engines.exemplar import EXEMPLAR
 
 STEP_S = 0.1
-GREEN = (120, 230, 130)
+PAINT = (150, 122, 92)
 SECONDS = Option(name="seconds", kind="float", default=2.0, minimum=0, maximum=60, help="How long.")
 PROMPT = Option(name="prompt", kind="text", default="", help="What to draw.")
 
@@ -24,7 +24,7 @@ class PatientSession:
     def run(self, crop, params, seed, report):
         steps = round(params["seconds"] / STEP_S)
         preview = crop.pixels[..., :3] // (257 if crop.pixels.dtype == np.uint16 else 1)
-        preview = np.where(crop.target[..., None], GREEN, preview).astype(np.uint8)
+        preview = np.where(crop.target[..., None], PAINT, preview).astype(np.uint8)
         for step in range(steps):
             report.step("fill", 0.9 * step / steps, preview)
             time.sleep(STEP_S)
