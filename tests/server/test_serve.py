@@ -59,10 +59,12 @@ def test_each_new_token_is_another(served: list[ServeSettings]) -> None:
 
 def test_limits_and_folders(served: list[ServeSettings], tmp_path: Path) -> None:
     flags = ["--max-upload", "5", "--max-queued", "7", "--data-dir", "here", "--models-dir", "there"]
+    flags += ["--keep-days", "0.5", "--keep-gib", "2"]
     assert door.run(["serve", "--port", "0", *flags]) == 0
     [settings] = served
     assert settings.limits.max_bytes == settings.rules.max_upload_bytes == 5 * 2**20
     assert settings.max_queued == 7
+    assert (settings.keep_s, settings.keep_bytes) == (43200.0, 2 * 2**30)
     assert settings.data_dir == tmp_path / "here"
     assert settings.models == tmp_path / "there"
 

@@ -42,6 +42,24 @@ NUMBERS = {
             maximum=10**6,
             help="most jobs that may wait",
         ),
+        Option(
+            name="keep_days",
+            kind="float",
+            default=90.0,
+            minimum=0,
+            maximum=36500,
+            unit="days",
+            help="how long ended jobs and their pictures stay",
+        ),
+        Option(
+            name="keep_gib",
+            kind="float",
+            default=50.0,
+            minimum=0,
+            maximum=2**20,
+            unit="GiB",
+            help="how much all pictures may take before the oldest jobs go",
+        ),
     )
 }
 LEAST_TOKEN = 8
@@ -71,6 +89,8 @@ LEAST_TOKEN = 8
 )
 @click.option("--max-upload", metavar="MIB", help="Refuse longer files.  [default: 512]")
 @click.option("--max-queued", metavar="N", help="Refuse more waiting jobs.  [default: 1000]")
+@click.option("--keep-days", metavar="DAYS", help="Forget ended jobs that are older.  [default: 90]")
+@click.option("--keep-gib", metavar="GIB", help="Forget the oldest ended jobs beyond this.  [default: 50]")
 @click.option(
     "--allow-host",
     "hosts",
@@ -124,11 +144,12 @@ def _settings(host: str, token: str, flags: dict[str, Any]) -> ServeSettings:
     from reknit.config import data_folder, load
     from reknit.core.codec import Limits
     from reknit.server.guard import Rules
-    from reknit.server.rooms import MAX_PIXELS, ServeSettings
+    from reknit.server.rooms import GIB, MAX_PIXELS, ServeSettings
 
     settings = load({"data_dir": None if flags["data_dir"] is None else str(flags["data_dir"])})
-    upload, queued = (
-        NUMBERS[name].check(flags[name] or NUMBERS[name].default) for name in ("max_upload", "max_queued")
+    upload, queued, days, gib = (
+        NUMBERS[name].check(NUMBERS[name].default if flags[name] is None else flags[name])
+        for name in ("max_upload", "max_queued", "keep_days", "keep_gib")
     )
     max_bytes = min(upload * 2**20, settings["max_bytes"].value)
     names = {name.lower() for name in flags["hosts"]}
@@ -149,6 +170,8 @@ def _settings(host: str, token: str, flags: dict[str, Any]) -> ServeSettings:
         limits=Limits(max_bytes=max_bytes, max_pixels=max_pixels),
         threads=settings["threads"].value,
         max_queued=queued,
+        keep_s=days * 86400,
+        keep_bytes=int(gib * GIB),
         defaults={name: settings[name].value for name in ("engine", "grow", "feather")},
     )
 

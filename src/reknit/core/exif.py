@@ -18,6 +18,7 @@ INTEROP_IFD = 0xA005
 COMPRESSION = 0x0103
 PHOTOMETRIC = 0x0106
 EXTRA_SAMPLES = 0x0152
+USER_COMMENT = 0x9286
 XMP = 700
 IPTC = 33723
 PHOTOSHOP = 34377
@@ -139,6 +140,22 @@ def turned(block: bytes, value: int) -> bytes:
     if directory is None or entry is None or entry.kind != 3 or directory.number(ORIENTATION) == value:
         return block
     return block[: entry.at] + struct.pack(directory.order + "H", value) + block[entry.at + 2 :]
+
+
+def user_comment(block: bytes | None) -> str:
+    """Return the comment that a user, or a program, put into an EXIF block; empty if there is none."""
+    first = read(block) if block else None
+    if block is None or first is None or EXIF_IFD not in first.entries:
+        return ""
+    inner = read_at(block, first.number(EXIF_IFD), first.order)
+    raw = inner.raw(USER_COMMENT) if inner is not None else None
+    if raw is None:
+        return ""
+    kind, text = raw[:8], raw[8:]
+    if kind == b"UNICODE\0":  # in the block's order by the standard, big-endian by custom
+        wide = "utf-16-be" if text[:1] == b"\0" or first.order == ">" else "utf-16-le"
+        return text.decode(wide, "replace").strip("\0 ")
+    return (text if kind in (b"ASCII\0\0\0", bytes(8)) else raw).decode("utf-8", "replace").strip("\0 ")
 
 
 def from_tiff(data: bytes) -> bytes | None:

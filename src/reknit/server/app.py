@@ -27,8 +27,10 @@ from reknit.jobs.store import Store
 from reknit.jobs.supervisor import Supervisor
 from reknit.pipeline.segment import Segmenter
 from reknit.server import (
+    a1111,
     catalogue_routes,
     job_routes,
+    openai,
     openapi,
     picture_routes,
     problem,
@@ -46,6 +48,8 @@ from reknit.server.tiles import Tiles
 LOG = logging.getLogger("reknit.server")
 PRUNE_EVERY_S = 3600.0
 WEB = Path(__file__).parents[1] / "web"
+DIALECTS = {each.START: (each.refused, each.of_problem) for each in (a1111, openai)}
+"""Where other programs' dialects begin, and how they tell errors and problems."""
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -73,10 +77,14 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.state.rooms = build(settings)
     app.state.metrics = Metrics()
     app.state.failure = None
-    app.add_middleware(Guard, rules=settings.rules)
+    app.state.dialects = {start: told for start, (told, _) in DIALECTS.items()}
+    shapes = {start: refused for start, (_, refused) in DIALECTS.items()}
+    app.add_middleware(Guard, rules=settings.rules, shapes=shapes)
     app.add_middleware(Observed, metrics=app.state.metrics)
     for routes in (job_routes, picture_routes, select_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
+    for dialect in (a1111, openai):
+        app.include_router(dialect.router)
     app.state.page = static.Folder(WEB)
     _add_page(app, app.state.page)
     return app

@@ -3,14 +3,17 @@
 Checks, in this order: number of header fields, Host (against DNS rebinding), rate, Origin (against requests
 forged by other sites), token, declared and real length of the body, and how slowly it arrives. Adds the
 security headers to every response. It knows no route but the two kinds it must tell apart: the page and the
-API.
+API; addresses of other dialects get refusals in their own form.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import ipaddress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
@@ -19,11 +22,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reknit.server.pace import Body, Buckets, Pace, Refused, too_long
-from reknit.server.problem import Problem
+from reknit.server.problem import Problem, Shape
 
 COOKIE = "reknit_token"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-UPLOADS = "/api/v1/images"
+LARGE = ("/api/v1/images", "/sdapi/v1/", "/v1/images/")
+"""Where bodies hold pictures: an address, or with a slash at its end all below it."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob: data:; object-src 'none'; "
@@ -105,10 +109,11 @@ class _Head:
 
 
 class Guard:
-    """The ASGI layer; `Rules` says what it enforces."""
+    """The ASGI layer; `Rules` says what it enforces, ``shapes`` how refusals look below some addresses."""
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, shapes: Mapping[str, Shape] | None = None) -> None:
         self._app = app
+        self._shapes = shapes or {}
         self._rules = rules
         self._buckets = Buckets(rules.rate_per_s, rules.burst)
 
@@ -118,13 +123,14 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        head = _Head.of(scope)
+        rules, head = self._rules, _Head.of(scope)
         sending = _Sending(send, scope["path"], self._cors(head))
-        answer = self._answer(scope, head)
+        refusal = self._refusal(scope, head)
+        answer = None if refusal is None else self._answer(scope, refusal)
         if answer is not None:
             await answer(scope, receive, sending)
             return
-        limit = self._rules.max_upload_bytes if scope["path"] == UPLOADS else self._rules.max_json_bytes
+        limit = rules.max_upload_bytes if _is_large(scope["path"]) else rules.max_json_bytes
         length = head.get(b"content-length")
         if length and (not length.isdecimal() or len(length) > 18 or int(length) > limit):
             await self._refuse_body(scope, receive, sending, head, limit)
@@ -140,17 +146,27 @@ class Guard:
             if not sending.started and body.problem is not None:
                 await _closing(body.problem)(scope, receive, sending)
 
-    def _answer(self, scope: Scope, head: _Head) -> Response | None:
-        """Return the response to a request that the application shall not see; None if it may."""
+    def _answer(self, scope: Scope, refusal: Problem | Response) -> Response:
+        """Return a refusal in the words of the address that was asked for."""
+        if isinstance(refusal, Response):
+            return refusal
+        shape = next(
+            (shape for start, shape in self._shapes.items() if scope["path"].startswith(start)), None
+        )
+        response = refusal.response() if shape is None else shape(refusal)
+        if refusal.status == 431:
+            response.headers["Connection"] = "close"
+        return response
+
+    def _refusal(self, scope: Scope, head: _Head) -> Problem | Response | None:
+        """Return why the application shall not see a request, or an answer without it; None if it may."""
         rules = self._rules
         if len(scope["headers"]) > rules.max_header_fields or head.repeated:
-            return _closing(
-                Problem(
-                    status=431,
-                    code="guard.headers",
-                    message="the request has too many header fields",
-                    hint=f"send at most {rules.max_header_fields}, and none of the important ones twice",
-                )
+            return Problem(
+                status=431,
+                code="guard.headers",
+                message="the request has too many header fields",
+                hint=f"send at most {rules.max_header_fields}, and none of the important ones twice",
             )
         host = host_name(head.get(b"host"))
         if not self._is_ours(host):
@@ -159,7 +175,7 @@ class Guard:
                 code="guard.host",
                 message=f"this server is not {host[:100]!r}",
                 hint="use the address that `reknit serve` printed; --allow-host adds a name",
-            ).response()
+            )
         wait_s = self._buckets.wait_s((scope.get("client") or ("",))[0])
         if wait_s:
             return Problem(
@@ -168,7 +184,7 @@ class Guard:
                 message="too many requests from this address",
                 hint=f"wait {wait_s:.1f} s",
                 headers={"Retry-After": str(int(wait_s) + 1)},
-            ).response()
+            )
         stranger = self._stranger(scope, head)
         if stranger:
             return Problem(
@@ -176,7 +192,7 @@ class Guard:
                 code="guard.origin",
                 message=f"requests from {stranger[:100]!r} are refused",
                 hint="only the server's own page may send them; --cors-origin allows another",
-            ).response()
+            )
         if scope["method"] == "OPTIONS" and head.get(b"origin") in rules.cors_origins:
             return Response(status_code=204)
         return self._admission(scope, head) if rules.token else None
@@ -197,7 +213,7 @@ class Guard:
             return "" if own or origin in self._rules.cors_origins else origin
         return "" if site in ("", "same-origin", "none") else site
 
-    def _admission(self, scope: Scope, head: _Head) -> Response | None:
+    def _admission(self, scope: Scope, head: _Head) -> Problem | Response | None:
         """Let in who knows the token; hand out the cookie for ``/?token=…``. The page itself is no secret."""
         token, path = self._rules.token, scope["path"]
         if path == "/" and b"token=" in scope["query_string"]:
@@ -210,8 +226,7 @@ class Guard:
                 return page
         if path in ("/", "/favicon.ico") or path.startswith("/web/"):
             return None
-        scheme, _, given = head.get(b"authorization").partition(" ")
-        if scheme.lower() == "bearer" and _equal(given.strip(), token):
+        if _equal(_credential(head.get(b"authorization")), token):
             return None
         if _equal(_cookie(head.get(b"cookie")), token):
             return None
@@ -221,7 +236,7 @@ class Guard:
             message="the token is missing or wrong",
             hint="open the address that `reknit serve` printed, or send `Authorization: Bearer TOKEN`",
             headers={"WWW-Authenticate": "Bearer"},
-        ).response()
+        )
 
     def _cors(self, head: _Head) -> str:
         origin = head.get(b"origin")
@@ -249,7 +264,7 @@ class _Sending:
         self.started = False
         self.body: Body | None = None
         self._send = send
-        self._policy = DATA_POLICY if path.startswith(("/api", "/metrics")) else PAGE_POLICY
+        self._policy = DATA_POLICY if path.startswith(("/api", "/metrics", "/sdapi", "/v1/")) else PAGE_POLICY
         self._cors_origin = cors_origin
 
     async def __call__(self, message: Message) -> None:
@@ -296,6 +311,21 @@ def _is_address(host: str) -> bool:
 
 def _equal(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+
+
+def _credential(header: str) -> str:
+    """Return the token in an Authorization header: a bearer's, or the password of a basic one (RFC 7617)."""
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            return base64.b64decode(given.strip(), validate=True).decode("utf-8", "replace").partition(":")[2]
+    return ""
+
+
+def _is_large(path: str) -> bool:
+    return any(path == start or (start.endswith("/") and path.startswith(start)) for start in LARGE)
 
 
 def _cookie(header: str) -> str:

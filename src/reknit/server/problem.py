@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from reknit.core.errors import (
     Cancelled,
@@ -105,6 +105,17 @@ class Problem:
         return Json(self.to_dict(), self.status, headers, "application/problem+json")
 
 
+Shape = Callable[[Problem], Response]
+"""How a dialect tells a problem."""
+
+
+def of_any(error: BaseException) -> Problem:
+    """Return the problem that tells about an error of Reknit or of the web framework."""
+    if isinstance(error, RequestValidationError):
+        return of_validation(error.errors())
+    return of_http(error) if isinstance(error, HTTPException) else of_error(error)
+
+
 def of_error(error: BaseException) -> Problem:
     """Return the problem that tells about ``error``; an unexpected one is logged and told without details."""
     if isinstance(error, ReknitError):
@@ -182,10 +193,13 @@ def of_http(error: HTTPException) -> Problem:
     )
 
 
-async def answer(request: Request, error: Exception) -> Json:
-    """Answer with the problem of ``error``: the exception handler of the whole application."""
-    if isinstance(error, RequestValidationError):
-        return of_validation(error.errors()).response()
-    if isinstance(error, HTTPException):
-        return of_http(error).response()
-    return of_error(error).response()
+async def answer(request: Request, error: Exception) -> Response:
+    """Answer with the problem of ``error``: the exception handler of the whole application.
+
+    Below the addresses of another dialect (``app.state.dialects``) the answer is in that dialect's form.
+    """
+    dialects: Mapping[str, Callable[[Exception], Response]] = getattr(request.app.state, "dialects", {})
+    for start, shape in dialects.items():
+        if request.url.path.startswith(start):
+            return shape(error)
+    return of_any(error).response()

@@ -26,7 +26,7 @@ Value = bool | int | float | Annotated[str, StringConstraints(max_length=20_000)
 Params = Annotated[dict[ShortText, Value], Field(max_length=100, description="The engine's own options.")]
 Amount = int | ShortText
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Kind = Literal["fill", "extend", "repair"]
+Kind = Literal["fill", "extend", "repair", "paint"]
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 EXAMPLE_JOB = "0660d39dfd09173ac5fcc6"

@@ -1,4 +1,4 @@
-"""The work behind the three kinds of job: a payload becomes a request, runs, and its pictures are kept.
+"""The work behind the kinds of job: a payload becomes a request, runs, and its pictures are kept.
 
 `check` says at once what is wrong with a payload, as far as that can be known without decoding a picture;
 `handlers` are what a worker calls. It knows pictures and the pipeline, no HTTP and no store.
@@ -88,12 +88,19 @@ def check(pictures: Pictures, kind: str, payload: Payload) -> None:
     InputError
         ``mask.size``, ``source.size``, ``option.unknown``, ``option.value``, ``extend.…``.
     """
+    if kind == "paint" and payload["image"] is None:
+        _check_engine(payload)
+        return
     size = pictures.info(payload["image"]).facts.size
     for name in ("mask", "source"):
         if payload.get(name) is not None:
             _check_size(name, pictures.info(payload[name]).facts.size, size)
     if kind == "extend":
         plan_canvas(size, **{side: payload[side] for side in SIDES})
+    _check_engine(payload)
+
+
+def _check_engine(payload: Payload) -> None:
     if payload["engine"] != "auto":
         spec = registry.get(payload["engine"]).spec
         params = check_all(spec.options, payload["params"], owner=f"engine {spec.name}")
@@ -128,7 +135,7 @@ def handlers(pictures: Pictures, *, threads: int, models: Models | None = None) 
     their recipe need.
     """
     work = _Work(pictures, threads, models)
-    return {"fill": work.fill, "extend": work.extend, "repair": work.repair}
+    return {"fill": work.fill, "extend": work.extend, "repair": work.repair, "paint": work.paint}
 
 
 def plan(
@@ -208,6 +215,21 @@ class _Work:
         result = repair(request, threads=self._threads, report=Previews(report), models=self._models)
         return self._with_mask(self._keep(payload, result, changed_box(result)), result.mask)
 
+    def paint(self, payload: Payload, report: Report) -> Result:
+        from reknit.pipeline.paint import PaintRequest, paint
+
+        photo = None if payload["image"] is None else self._pictures.photo(payload["image"])
+        size = Size(width=payload["width"], height=payload["height"]) if photo is None else photo.size
+        request = PaintRequest(size=size, photo=photo, **_knobs(payload, "engine", "params", "seed", "count"))
+        result = paint(request, threads=self._threads, report=Previews(report), models=self._models)
+        images: list[dict[str, Any]] = []
+        for i, each in enumerate(result.photos):
+            picture = self._pictures.add(picture_png(each), "painted.png")
+            images.append({**picture.to_dict(), "seed": (result.seed + i) % 2**32})
+        told: Result = {"images": images, "plan": None, "seed": result.seed, "notes": [], "report": None}
+        told |= {"timings": {"total": result.seconds}, "blobs": self._needs(payload, images)}
+        return told
+
     def _keep(
         self, payload: Payload, result: FillResult, box: Box | None, at: tuple[int, int] = (0, 0)
     ) -> Result:
@@ -248,6 +270,11 @@ def changed_box(result: FillResult) -> Box | None:
 
 def mask_png(mask: Mask) -> bytes:
     """Return a mask as an 8-bit grey PNG file, white = fill."""
+    return picture_png(Photo.from_array(mask.fill.astype(np.uint8) * 255))
+
+
+def picture_png(photo: Photo) -> bytes:
+    """Return a photo as a PNG file."""
     from reknit.core import codec
 
-    return codec.encode(Photo.from_array(mask.fill.astype(np.uint8) * 255), container="png").data
+    return codec.encode(photo, container="png").data

@@ -74,7 +74,8 @@ class Gallery {
       onclick: () =>
         openMenu(menu, words, [
           { words: say("gallery.open"), icon: "picture", run: open },
-          { words: say("gallery.again"), icon: "again", run: () => (closeDrawer(), this.uses.again(job)), testid: "use-again" },
+          // What other programs' clients painted has no mask to use again.
+          ...(job.kind === "paint" ? [] : [{ words: say("gallery.again"), icon: "again", run: () => (closeDrawer(), this.uses.again(job)), testid: "use-again" }]),
           { words: say("gallery.download"), icon: "download", run: () => this.uses.download(image) },
           null,
           { words: say("gallery.delete"), icon: "trash", run: () => this.#delete(job, item) },

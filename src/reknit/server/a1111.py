@@ -1,0 +1,398 @@
+"""The dialect of AUTOMATIC1111's web UI: ``/sdapi/v1/*``, so that its clients run unchanged.
+
+A request becomes a job like any other (`server.a1111_work`) and blocks until its pictures are made; progress and
+interrupt are answered meanwhile. What clients ask before they work is answered from `server.a1111_lists`, with empty
+lists for what is not here. docs/dialects.md lists what is not honoured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from reknit.core import exif, parameters
+from reknit.core.errors import Cancelled
+from reknit.server import a1111_lists as lists
+from reknit.server import a1111_work as work
+from reknit.server import errands, metrics
+from reknit.server.a1111_work import DRAWN_SEEDS, Asked, Complaint, Img2Img, Inpaint, Order
+from reknit.server.errands import Errand, Pixels
+from reknit.server.offers import Offer, named, offers
+from reknit.server.problem import Json, Problem, of_any
+from reknit.server.rooms import Rooms, rooms_of
+
+START = "/sdapi/v1"
+MAX_OPTIONS = 1000
+
+router = APIRouter(prefix=START, tags=["a1111"], include_in_schema=False)
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the dialect remembers between requests: options, and what is being made."""
+
+    options: dict[str, Any] = field(default_factory=lambda: dict(lists.OPTIONS))
+    chosen: str | None = None
+    under_way: list[Running] = field(default_factory=list["Running"])
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """A request under way."""
+
+    errand: Errand
+    job: str
+    rounds: int
+    images: int
+    steps: int
+    began: float = field(default_factory=time.time)
+    skipped: bool = False
+
+
+# ---- making pictures
+
+
+@router.post("/img2img")
+async def img2img(asked: Img2Img, request: Request) -> Response:
+    """Paint a picture anew, or the masked part of it."""
+    rooms, desk = rooms_of(request), _desk(request)
+    if not asked.init_images:
+        raise Complaint(404, "Init image not found")
+    scripts = work.scripts_of(asked)
+    order = await asyncio.to_thread(_order, rooms, desk, asked)
+    data = [work.bytes_of(each) for each in asked.init_images]
+    photos = [await asyncio.to_thread(work.photo_of, rooms, each) for each in data]
+    mask = None
+    if asked.mask:
+        mask = await asyncio.to_thread(work.mask_of, rooms, asked, photos[0])
+    soft = scripts.get(work.SOFT, [False])
+    running = _running(asked, "img2img")
+    desk.under_way.append(running)
+    inpaints = [
+        Inpaint(rooms, order, asked, photo, each, mask, softness=work.softness_of(asked, soft))
+        for photo, each in zip(photos, data, strict=True)
+    ]
+    try:
+        made: list[Pixels] = []
+        if len(inpaints) == 1:
+            made = await inpaints[0].run(request, running.errand, 0, order.count)
+        else:  # as the original: their number is the size of a batch
+            for k, inpaint in enumerate(inpaints * asked.n_iter):
+                made += await inpaint.run(request, running.errand, k, 1)
+    finally:
+        desk.under_way.remove(running)
+    return await asyncio.to_thread(_response, order, made, running, masked=mask is not None)
+
+
+@router.post("/txt2img")
+async def txt2img(asked: Asked, request: Request) -> Response:
+    """Paint a picture from words."""
+    rooms, desk = rooms_of(request), _desk(request)
+    work.scripts_of(asked)
+    order = await asyncio.to_thread(_order, rooms, desk, asked)
+    work.must_paint(order.offer)
+    running = _running(asked, "txt2img")
+    desk.under_way.append(running)
+    params = order.params(content="noise", strength=1.0, side=max(asked.width, asked.height))
+    payload = {
+        "image": None, "width": asked.width, "height": asked.height, "engine": order.offer.engine,
+        "params": params, "seed": order.seed, "count": order.count,
+    }  # fmt: skip
+    try:
+        result = await errands.run(rooms, "paint", payload, request=request, errand=running.errand)
+        made = await asyncio.to_thread(errands.made, rooms, result)
+    except Cancelled:
+        made = []
+    finally:
+        desk.under_way.remove(running)
+    return await asyncio.to_thread(_response, order, made, running, masked=False)
+
+
+def _response(order: Order, made: list[Pixels], running: Running, *, masked: bool) -> Response:
+    return Json(work.answer(order, made, masked=masked, stopped=running.errand.cancelled))
+
+
+def _order(rooms: Rooms, desk: Desk, asked: Asked) -> Order:
+    override = asked.override_settings or {}
+    there = offers(rooms.models)
+    wanted = override.get("sd_model_checkpoint") or desk.chosen
+    offer = there[0] if wanted is None else named(str(wanted), there)
+    if offer is None:
+        raise Complaint(500, f"model {str(wanted)[:200]!r} not found", kind="RuntimeError")
+    if not asked.override_settings_restore_afterwards:
+        desk.options |= override
+        desk.chosen = offer.name
+    sampler, schedule = lists.sampler_of(
+        asked.sampler_name or asked.sampler_index or "Euler", asked.scheduler
+    )
+    skip = override.get("CLIP_stop_at_last_layers", desk.options["CLIP_stop_at_last_layers"])
+    return Order(
+        asked=asked,
+        offer=offer,
+        seed=random.randrange(DRAWN_SEEDS) if asked.seed == -1 else asked.seed % 2**32,
+        sampler=sampler,
+        schedule=schedule,
+        clip_skip=min(12, max(1, int(skip))) if isinstance(skip, int | float) else 1,
+    )
+
+
+def _running(asked: Asked, kind: str) -> Running:
+    images_ = asked.batch_size * asked.n_iter
+    return Running(
+        errand=Errand(), job=f"scripts_{kind}", rounds=asked.n_iter, images=images_, steps=asked.steps
+    )
+
+
+# ---- while it works
+
+
+@router.get("/progress")
+async def progress(request: Request, skip_current_image: bool = False) -> Response:
+    """Say how far the request under way is; exactly 0 when there is none."""
+    desk = _desk(request)
+    state: dict[str, Any] = {
+        "skipped": False, "interrupted": False, "stopping_generation": False, "job": "", "job_count": 0,
+        "job_timestamp": time.strftime("%Y%m%d%H%M%S"), "job_no": 0, "sampling_step": 0, "sampling_steps": 0,
+    }  # fmt: skip
+    told: dict[str, Any] = {
+        "progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": None, "textinfo": None
+    }  # fmt: skip
+    if desk.under_way:
+        now = desk.under_way[0]
+        errand = now.errand
+        done = min(1.0, 0.01 + 0.99 * errand.fraction)
+        spent_s = time.time() - now.began
+        inside = errand.fraction * now.rounds
+        round_ = min(now.rounds - 1, int(inside))
+        told |= {"progress": done, "eta_relative": spent_s / done - spent_s, "textinfo": errand.stage or None}
+        if errand.preview is not None and not skip_current_image:
+            told["current_image"] = errand.preview["image"].partition(",")[2]
+        state |= {
+            "skipped": now.skipped, "interrupted": errand.cancelled and not now.skipped, "job": now.job,
+            "stopping_generation": errand.cancelled, "job_count": now.rounds, "job_no": round_,
+            "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(now.began)),
+            "sampling_step": min(now.steps, int((inside - round_) * now.steps)), "sampling_steps": now.steps,
+        }  # fmt: skip
+    return Json(told)
+
+
+@router.post("/interrupt")
+async def interrupt(request: Request) -> Response:
+    """Stop the request under way; it answers with its pictures as they were."""
+    await _stop(request, skipped=False)
+    return Json({})
+
+
+@router.post("/skip")
+async def skip(request: Request) -> Response:
+    """Stop the request under way; pictures of one request are one job here."""
+    await _stop(request, skipped=True)
+    return Json(None)
+
+
+async def _stop(request: Request, *, skipped: bool) -> None:
+    desk = _desk(request)
+    if desk.under_way:
+        desk.under_way[0].skipped = skipped
+        await asyncio.to_thread(errands.cancel, rooms_of(request), desk.under_way[0].errand)
+
+
+# ---- options, models and lists
+
+
+@router.get("/options")
+@router.get("/options/")
+async def options(request: Request) -> Response:
+    """Return the settings, flat."""
+    offer = await asyncio.to_thread(_chosen, rooms_of(request), _desk(request))
+    named_ = {"sd_model_checkpoint": offer.label, "sd_checkpoint_hash": offer.sha256 or ""}
+    return Json({**_desk(request).options, **named_})
+
+
+@router.post("/options")
+@router.post("/options/")
+async def set_options(given: dict[str, Any], request: Request) -> Response:
+    """Take settings, some or all; names that mean nothing here are kept and given back."""
+    rooms, desk = rooms_of(request), _desk(request)
+    wanted = given.get("sd_model_checkpoint")
+    if wanted is not None:
+        offer = named(str(wanted), await asyncio.to_thread(offers, rooms.models))
+        if offer is None:
+            raise Complaint(500, f"model {str(wanted)[:200]!r} not found", kind="RuntimeError")
+        desk.chosen = offer.name
+    own = ("sd_model_checkpoint", "sd_checkpoint_hash")
+    kept = {name: value for name, value in given.items() if name not in own}
+    if len(desk.options) + len(kept) <= MAX_OPTIONS:
+        desk.options |= kept
+    return Json(None)
+
+
+@router.get("/sd-models")
+async def sd_models(request: Request) -> Response:
+    """List what can be asked for as a checkpoint."""
+    there = await asyncio.to_thread(offers, rooms_of(request).models)
+    return Json(
+        [
+            {
+                "title": offer.label, "model_name": offer.name, "hash": offer.short_hash, "sha256": offer.sha256,
+                "filename": offer.file or offer.name, "config": None,
+            }
+            for offer in there
+        ]
+    )  # fmt: skip
+
+
+@router.get("/samplers")
+async def samplers() -> Response:
+    """List the samplers."""
+    return Json([{"name": n, "aliases": list(a), "options": o} for n, a, o in lists.SAMPLERS])
+
+
+@router.get("/schedulers")
+async def schedulers() -> Response:
+    """List the schedulers."""
+    return Json(list(lists.SCHEDULERS))
+
+
+@router.get("/upscalers")
+async def upscalers() -> Response:
+    """List the upscalers; they are names only."""
+    return Json(list(lists.UPSCALERS))
+
+
+@router.get("/latent-upscale-modes")
+async def latent_modes() -> Response:
+    """List the latent upscale modes; they are names only."""
+    return Json(list(lists.LATENT_MODES))
+
+
+@router.get("/scripts")
+async def scripts() -> Response:
+    """List the scripts."""
+    return Json({"txt2img": list(lists.SCRIPTS), "img2img": list(lists.SCRIPTS)})
+
+
+@router.get("/loras")
+async def loras(request: Request) -> Response:
+    """List the LoRA files in the folder ``loras`` of the models folder."""
+    folder = rooms_of(request).settings.models / "loras"
+    found = await asyncio.to_thread(lambda: sorted(folder.glob("*.safetensors")))
+    return Json([{"name": p.stem, "alias": p.stem, "path": p.name, "metadata": {}} for p in found])
+
+
+@router.get("/memory")
+async def memory() -> Response:
+    """Say how much memory there is, of the machine and of this process."""
+    used = metrics.resident_bytes()
+    total = metrics.machine_bytes()
+    return Json(
+        {"ram": {"free": total - used, "used": used, "total": total}, "cuda": {"error": "unavailable"}}
+    )
+
+
+class _Picture(BaseModel):
+    image: str = ""
+
+
+@router.post("/png-info")
+async def png_info(given: _Picture, request: Request) -> Response:
+    """Read what a picture says of how it was made."""
+    text, items = await asyncio.to_thread(_told_by, rooms_of(request), given.image)
+    return Json({"info": text, "items": items, "parameters": _parsed(text)})
+
+
+def _told_by(rooms: Rooms, image: str) -> tuple[str, dict[str, str]]:
+    metadata = work.photo_of(rooms, work.bytes_of(image)).metadata
+    items = dict(metadata.text)
+    text = items.pop("parameters", "")
+    return exif.user_comment(metadata.exif) or text, items
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return an infotext as the original's parser gives it: sizes in two, and defaults for what is not said."""
+    if not text:
+        return {}
+    told = parameters.parse(text)
+    values: dict[str, Any] = {"Prompt": told.prompt, "Negative prompt": told.negative_prompt}
+    for key, value in told.values.items():
+        across, cross, down = value.partition("x")
+        if cross and across.isdecimal() and down.isdecimal():
+            values |= {f"{key}-1": across, f"{key}-2": down}
+        else:
+            values[key] = value
+    usual = {
+        "Clip skip": "1", "Hires resize-1": 0, "Hires resize-2": 0, "Schedule type": "Automatic", "RNG": "GPU",
+        "Mask mode": "Inpaint masked", "Masked content": "original", "Inpaint area": "Whole picture",
+        "Masked area padding": 32,
+    }  # fmt: skip
+    return usual | values
+
+
+@router.post("/refresh-{what}")
+async def refresh(what: str) -> Response:
+    """Look again; that is done at every question anyway."""
+    return Json(None)
+
+
+@router.post("/unload-checkpoint")
+@router.post("/reload-checkpoint")
+async def unload() -> Response:
+    """Free, or load, the model; the worker does that by itself."""
+    return Json({})
+
+
+@router.get("/{name}")
+@router.get("/{name}/")
+async def rest(name: str) -> Response:
+    """Answer with an empty list where there is nothing to list."""
+    if name not in lists.EMPTY:
+        raise HTTPException(404)
+    return Json(lists.EMPTY[name])
+
+
+def _desk(request: Request) -> Desk:
+    """Return what the dialect remembers in this server."""
+    state = request.app.state
+    if not hasattr(state, "a1111"):
+        state.a1111 = Desk()
+    return state.a1111
+
+
+def _chosen(rooms: Rooms, desk: Desk) -> Offer:
+    there = offers(rooms.models)
+    return (named(desk.chosen, there) if desk.chosen else None) or there[0]
+
+
+# ---- refusals
+
+
+def refused(error: Exception) -> Response:
+    """Return an error in the original's form."""
+    if isinstance(error, Complaint):
+        return _told(error.status, error.kind, error.message)
+    if isinstance(error, RequestValidationError):
+        detail = [{name: each[name] for name in ("loc", "msg", "type")} for each in error.errors()]
+        return Json({"detail": detail}, 422)
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return Json({"detail": "Not Found"}, 404)
+    return of_problem(of_any(error))
+
+
+def of_problem(problem: Problem) -> Response:
+    """Return a problem in the original's form; a wrong request that it would only find while working is a 500."""
+    status = problem.status if problem.status in (401, 403, 404, 413, 421, 429, 431, 503) else 500
+    words = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+    return _told(status, problem.code, words, dict(problem.headers))
+
+
+def _told(status: int, kind: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return Json({"error": kind, "detail": detail, "body": "", "errors": detail}, status, headers)

@@ -1,0 +1,371 @@
+"""A1111's dialect: its real client, unchanged, against the real server; and what other clients send and expect."""
+
+import base64
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.server.live import Server, hole, photo, png
+
+webuiapi = pytest.importorskip("webuiapi", reason="pip install 'reknit[test]'")
+LONG = {"override_settings": {"sd_model_checkpoint": "exemplar"}, "n_iter": 8, "batch_size": 8}
+
+
+@contextmanager
+def client_of(server: Server, **login: str) -> Iterator[Any]:
+    url = server.client.base_url
+    client = webuiapi.WebUIApi(host=url.host, port=url.port, **login)
+    yield client
+    client.session.close()
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[Any]:
+    with client_of(server) as client:
+        yield client
+
+
+def asymmetric(side: int = 128) -> np.ndarray:
+    """A mask whose white is a small rectangle at the upper left: turned round, nearly all is white."""
+    mask = np.zeros((side, side), np.uint8)
+    mask[20:40, 16:52] = 255
+    return mask
+
+
+def send(server: Server, path: str, **body: Any) -> httpx.Response:
+    return server.client.post(f"/sdapi/v1/{path}", json=body)
+
+
+def text_of(array: np.ndarray) -> str:
+    return base64.b64encode(png(array)).decode()
+
+
+def pictures_of(answer: httpx.Response) -> list[np.ndarray]:
+    assert answer.status_code == 200, answer.text
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(each)))) for each in answer.json()["images"]]
+
+
+def test_the_client_inpaints(client: Any) -> None:
+    image, mask = Image.fromarray(photo()), Image.fromarray(asymmetric())
+    result = client.img2img(images=[image], mask_image=mask, prompt="a wall", seed=7, mask_blur=4)
+    out = np.asarray(result.image)
+    assert out.shape == photo().shape
+    assert (out[60:] == photo()[60:]).all() and (out[:, 70:] == photo()[:, 70:]).all()
+    assert (out[25:35, 22:46] != photo()[25:35, 22:46]).any()
+    assert result.info["all_seeds"] == [7] and result.info["sampler_name"] == "Euler a"
+    assert result.image.info["parameters"] == result.info["infotexts"][0]
+    assert "Seed: 7" in result.image.info["parameters"] and "Mask blur: 4" in result.image.info["parameters"]
+    assert result.parameters["init_images"] is None and result.parameters["mask"] is None
+    read = client.png_info(result.image)
+    assert read.info.startswith("a wall\n")
+
+
+def test_the_client_makes_batches_that_equal_singles(client: Any) -> None:
+    image, mask = Image.fromarray(photo()), Image.fromarray(asymmetric())
+    batch = client.img2img(images=[image], mask_image=mask, seed=3, batch_size=2, n_iter=2)
+    assert batch.info["all_seeds"] == [3, 4, 5, 6] and len(batch.images) == 4
+    single = client.img2img(images=[image], mask_image=mask, seed=5)
+    assert (np.asarray(single.image) == np.asarray(batch.images[2])).all()
+
+
+def test_the_client_s_questions_are_answered(client: Any) -> None:
+    assert {"DPM++ 2M", "Euler a", "DDIM"} <= {sampler["name"] for sampler in client.get_samplers()}
+    assert "karras" in client.util_get_scheduler_names()
+    assert "reknit" in client.util_get_model_names()
+    assert client.get_scripts() == {"txt2img": ["soft inpainting"], "img2img": ["soft inpainting"]}
+    assert not (client.has_controlnet or client.has_adetailer or client.has_animatediff)
+    for question in (
+        "sd_vae", "loras", "hypernetworks", "face_restorers", "realesrgan_models", "prompt_styles"
+    ):  # fmt: skip
+        assert getattr(client, f"get_{question}")() == []
+    assert client.get_embeddings() == {"loaded": {}, "skipped": {}}
+    assert client.get_upscalers()[0]["name"] == "None" and client.get_latent_upscale_modes()
+    memory = client.get_memory()
+    assert memory["ram"]["total"] > memory["ram"]["used"] > 0 and "error" in memory["cuda"]
+    client.refresh_checkpoints()
+
+
+def test_the_client_chooses_a_model(client: Any, server: Server) -> None:
+    usual = client.get_options()["sd_model_checkpoint"]
+    client.util_set_model("exemplar")
+    assert client.util_get_current_model() == "exemplar"
+    client.set_options({**client.get_options(), "CLIP_stop_at_last_layers": 2})
+    assert client.get_options()["CLIP_stop_at_last_layers"] == 2
+    client.set_options({"sd_model_checkpoint": usual, "CLIP_stop_at_last_layers": 1})
+    assert client.util_get_current_model() == usual
+    wrong = send(server, "options", sd_model_checkpoint="no-such-model")
+    assert wrong.status_code == 500 and wrong.json()["error"] == "RuntimeError"
+    assert wrong.json()["detail"] == "model 'no-such-model' not found"
+
+
+def test_the_client_watches_and_interrupts(client: Any, server: Server) -> None:
+    assert client.get_progress()["progress"] == 0.0
+    client.util_wait_for_ready()
+    image, mask = Image.fromarray(photo(3, 512)), Image.fromarray(hole(512))
+    results: list[Any] = []
+    work = threading.Thread(
+        target=lambda: results.append(client.img2img(images=[image], mask_image=mask, seed=1, **LONG))
+    )
+    work.start()
+    end = time.monotonic() + 30
+    while not (told := client.get_progress())["state"]["job_count"]:
+        assert time.monotonic() < end
+    assert told["state"]["job_count"] == 8 and told["state"]["job"] == "scripts_img2img"
+    assert 0 < told["progress"] < 1 and told["state"]["sampling_steps"] == 20
+    client.interrupt()
+    work.join(30)
+    assert not work.is_alive() and len(results[0].images) == 64
+    assert (np.asarray(results[0].images[-1]) == photo(3, 512)).all()
+    assert client.get_progress()["state"]["job_count"] == 0 and client.get_progress()["eta_relative"] == 0
+    assert client.interrupt() == {}
+    assert client.skip() is None
+
+
+def test_what_only_a_painting_model_can_do_is_refused_in_words(client: Any, server: Server) -> None:
+    with pytest.raises(RuntimeError, match="diffusion model"):
+        client.img2img(images=[Image.fromarray(photo())], prompt="another")
+    with pytest.raises(RuntimeError, match="503"):
+        client.txt2img(prompt="a boat")
+    black = send(
+        server, "img2img", init_images=[text_of(photo())], mask=text_of(np.zeros((128, 128), np.uint8))
+    )
+    assert black.status_code == 503
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_polarity_and_which_pixels_may_change(server: Server, turned: bool) -> None:
+    """White is repainted; with the mask turned round black is."""
+    mask = 255 - asymmetric() if turned else asymmetric()
+    answer = send(
+        server, "img2img", init_images=[text_of(photo())], mask=text_of(mask), mask_blur=0,
+        inpainting_mask_invert=int(turned), seed=1,
+    )  # fmt: skip
+    [out] = pictures_of(answer)
+    kept = asymmetric() == 0
+    assert (out[kept] == photo()[kept]).all()
+    assert (out[~kept] != photo()[~kept]).any()
+
+
+def test_masks_in_alpha_and_of_another_size(server: Server) -> None:
+    mask = asymmetric()
+    alpha = np.dstack((np.zeros((128, 128, 3), np.uint8), mask))
+    given: dict[str, Any] = {"init_images": [text_of(photo())], "mask_blur": 0, "seed": 1}
+    plain = pictures_of(send(server, "img2img", mask=text_of(mask), **given))[0]
+    assert (pictures_of(send(server, "img2img", mask=text_of(alpha), **given))[0] == plain).all()
+    small = np.asarray(Image.fromarray(mask).resize((64, 64), Image.Resampling.NEAREST))
+    assert (pictures_of(send(server, "img2img", mask=text_of(small), **given))[0][60:] == photo()[60:]).all()
+    data_uri = "data:image/png;base64," + text_of(mask)
+    assert (pictures_of(send(server, "img2img", mask=data_uri, **given))[0] == plain).all()
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+def test_sizes(server: Server, mode: int) -> None:
+    """Only masked gives the source's size back, the whole picture the one that was asked for."""
+    wide = np.ascontiguousarray(photo()[:96])
+    mask = np.ascontiguousarray(asymmetric()[:96])
+    given: dict[str, Any] = {
+        "init_images": [text_of(wide)], "mask": text_of(mask), "width": 80, "height": 64, "resize_mode": mode,
+    }  # fmt: skip
+    assert pictures_of(send(server, "img2img", **given))[0].shape == (96, 128, 3)
+    answer = send(server, "img2img", inpaint_full_res=False, **given)
+    assert pictures_of(answer)[0].shape == (64, 80, 3)
+    info = json.loads(answer.json()["info"])
+    assert (info["width"], info["height"]) == (80, 64)
+    assert "Inpaint area" not in info["infotexts"][0]
+
+
+def test_what_clients_send_beside_is_no_fault(server: Server) -> None:
+    body = {
+        "init_images": [text_of(photo())], "mask": text_of(asymmetric()), "firstphase_width": 0, "hr_scale": 2,
+        "uniqueDocumentId": "x", "sampler_index": "DPM++ 2M Karras", "seed": "", "styles": [], "s_tmax": 0,
+        "override_settings": {"no_such_setting": 1}, "alwayson_scripts": {"Soft Inpainting": {"args": [True]}},
+        "inpaint_full_res": 1, "scheduler": "automatic", "subseed": None, "script_name": None,
+    }  # fmt: skip
+    answer = send(server, "img2img", **body)
+    assert answer.status_code == 200, answer.text
+    info = json.loads(answer.json()["info"])
+    assert (info["sampler_name"], info["seed"]) == ("DPM++ 2M", info["all_seeds"][0])
+    assert "Schedule type: Karras" in info["infotexts"][0]
+    assert not answer.json()["images"][0].startswith("data:")
+    assert send(server, "img2img", **body, send_images=False).json()["images"] == []
+    echo = send(server, "img2img", **body, include_init_images=True).json()["parameters"]
+    assert echo["init_images"] == body["init_images"] and echo["mask"] == body["mask"]
+
+
+def test_refusals_have_the_original_s_form(server: Server) -> None:
+    image, mask = text_of(photo()), text_of(asymmetric())
+    wrong: list[tuple[dict[str, Any], int, str]] = [
+        ({}, 404, "Init image not found"),
+        ({"init_images": []}, 404, "Init image not found"),
+        ({"init_images": ["rubbish"]}, 500, "Invalid encoded image"),
+        ({"init_images": ["http://127.0.0.1/x.png"]}, 500, "Requests not allowed"),
+        (
+            {"init_images": [image], "mask": mask, "alwayson_scripts": {"ADetailer": {}}},
+            422,
+            "Script 'ADetailer'",
+        ),
+        ({"init_images": [image], "mask": mask, "script_name": "xyz"}, 422, "Script 'xyz' not found"),
+    ]
+    for body, status, words in wrong:
+        answer = send(server, "img2img", **body)
+        assert answer.status_code == status, (body, answer.text)
+        assert words in answer.json()["detail"]
+        assert set(answer.json()) == {"error", "detail", "body", "errors"}
+    typed = send(server, "img2img", init_images=[image], steps="many")
+    assert typed.status_code == 422 and typed.json()["detail"][0]["loc"] == ["body", "steps"]
+    assert server.client.get("/sdapi/v1/nothing-like-that").json() == {"detail": "Not Found"}
+    assert server.client.get("/sdapi/v1/options/").status_code == 200
+
+
+def test_png_info_reads_what_was_written_by_others(server: Server) -> None:
+    text = 'a "cat", sitting\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, Size: 512x768, Model: "a, b"'
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x8769] = {0x9286: b"UNICODE\0" + text.encode("utf-16-be")}
+    Image.fromarray(photo()).save(buffer, "JPEG", exif=exif)
+    told = send(server, "png-info", image=base64.b64encode(buffer.getvalue()).decode()).json()
+    assert told["info"] == text
+    read = told["parameters"]
+    assert (read["Prompt"], read["Negative prompt"]) == ('a "cat", sitting', "dog")
+    assert (read["Size-1"], read["Size-2"], read["Model"], read["Clip skip"]) == ("512", "768", "a, b", "1")
+    nothing = send(server, "png-info", image=text_of(photo())).json()
+    assert nothing == {"info": "", "items": {}, "parameters": {}}
+
+
+def test_a_client_that_leaves_takes_its_job_with_it(server: Server) -> None:
+    body = {"init_images": [text_of(photo(5, 512))], "mask": text_of(hole(512)), "seed": 4, **LONG}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.client.base_url}sdapi/v1/img2img", json=body, timeout=1.0)
+    end = time.monotonic() + 20
+    while server.client.get(server.url("health")).json()["queue"]["running"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert (
+        server.client.get(server.url("jobs"), params={"limit": 1}).json()["jobs"][0]["state"] == "cancelled"
+    )
+
+
+@pytest.fixture(scope="module")
+def painting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with an engine that is told in words what to draw; the red of its paint is its crop's width / 8."""
+    plugins = str(Path(__file__).with_name("plugins"))
+    with Server.started(tmp_path_factory.mktemp("data"), PYTHONPATH=plugins) as server:
+        yield server
+
+
+def last_job(server: Server) -> Any:
+    return server.client.get(server.url("jobs"), params={"limit": 1}).json()["jobs"][0]
+
+
+def test_only_masked_is_worked_at_the_size_that_was_asked_for(painting: Server) -> None:
+    wide = np.ascontiguousarray(photo()[:96])
+    given: dict[str, Any] = {
+        "init_images": [text_of(wide)], "mask": text_of(asymmetric()[:96]), "width": 320, "height": 256, "seed": 9,
+        "mask_blur": 0, "denoising_strength": 1.0, "inpaint_full_res_padding": 8,
+    }  # fmt: skip
+    [out] = pictures_of(send(painting, "img2img", **given))
+    kept = asymmetric()[:96] == 0
+    assert (out[kept] == wide[kept]).all() and out[30, 30].tolist() == [40, 9, 77]
+    tile = painting.client.get(painting.url(f"images/{last_job(painting)['payload']['image']}")).json()
+    assert (tile["width"], tile["height"]) == (320, 256)
+    [whole] = pictures_of(send(painting, "img2img", **given, inpaint_full_res=False))
+    assert whole.shape == (256, 320, 3) and whole[85, 85].tolist() == [40, 9, 77]
+
+
+def test_a_mask_that_fills_its_crop_is_painted_wholly(painting: Server) -> None:
+    """Only masked, without padding and blur, of a rectangle: the crop is all mask."""
+    given: dict[str, Any] = {
+        "init_images": [text_of(photo())], "mask": text_of(asymmetric()), "mask_blur": 0, "width": 144,
+        "height": 80, "denoising_strength": 0.5, "inpainting_fill": 1, "seed": 1,
+    }  # fmt: skip
+    [out] = pictures_of(send(painting, "img2img", **given))
+    assert last_job(painting)["kind"] == "paint"
+    kept = asymmetric() == 0
+    assert (out[kept] == photo()[kept]).all()
+    between = photo()[~kept] / 2 + np.array((18, 1, 77)) / 2
+    assert np.abs(out[~kept] - between).mean() < 8
+
+
+def test_words_and_numbers_reach_the_engine(painting: Server) -> None:
+    answer = send(
+        painting, "img2img", init_images=[text_of(photo())], mask=text_of(asymmetric()), prompt="a cat",
+        negative_prompt="dog", styles=["oil"], steps=12, cfg_scale=4.5, denoising_strength=0.6, inpainting_fill=2,
+        sampler_name="DPM++ 2M", scheduler="karras", eta=0.3, override_settings={"CLIP_stop_at_last_layers": 2},
+        alwayson_scripts={"soft inpainting": {"args": [True, 1, 0.5]}}, seed=2**32 + 5,
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    params = last_job(painting)["payload"]["params"]
+    assert params == {
+        "prompt": "a cat, oil", "negative_prompt": "dog", "steps": 12, "guidance": 4.5, "sampler": "DPM++ 2M",
+        "scheduler": "Karras", "clip_skip": 1, "eta": 0.3, "content": "noise", "strength": 0.6, "side": 512,
+        "softness": 4.0,
+    }  # fmt: skip
+    assert last_job(painting)["payload"]["seed"] == 5
+    text = json.loads(answer.json()["info"])["infotexts"][0]
+    assert text.startswith(
+        "a cat, oil\nNegative prompt: dog\nSteps: 12, Sampler: DPM++ 2M, Schedule type: Karras"
+    )
+    assert "Masked content: latent noise" in text and "Clip skip: 2" in text
+
+
+def test_without_a_mask_the_picture_is_painted_anew(painting: Server) -> None:
+    answer = send(
+        painting, "img2img", init_images=[text_of(photo()), text_of(255 - photo())], denoising_strength=0.5, width=64,
+        height=96, seed=4, n_iter=2, mask="",
+    )  # fmt: skip
+    outs = pictures_of(answer)
+    assert [out.shape for out in outs] == [(96, 64, 3)] * 4
+    assert json.loads(answer.json()["info"])["all_seeds"] == [4, 5, 6, 7]
+    light, dark = (outs[i].astype(int) for i in (0, 1))
+    assert np.abs(light + dark - np.array((135, 132, 204))).max() <= 3
+
+
+def test_words_alone(painting: Server) -> None:
+    with client_of(painting) as client:
+        result = client.txt2img(prompt="a boat", width=120, height=72, seed=11, batch_size=2, steps=2)
+    assert [np.asarray(image)[5, 5].tolist() for image in result.images] == [[15, 11, 77], [15, 12, 77]]
+    assert result.image.size == (120, 72) and "Size: 120x72" in result.image.info["parameters"]
+
+
+def test_previews_are_shown_while_it_works(painting: Server) -> None:
+    body = {"prompt": "x", "steps": 300, "width": 64, "height": 64, "n_iter": 2}
+    answers: list[httpx.Response] = []
+    work = threading.Thread(target=lambda: answers.append(send(painting, "txt2img", **body)))
+    work.start()
+    end = time.monotonic() + 30
+    while not (told := painting.client.get("/sdapi/v1/progress").json())["current_image"]:
+        assert time.monotonic() < end
+    with Image.open(io.BytesIO(base64.b64decode(told["current_image"]))) as preview:
+        assert np.asarray(preview.convert("RGB"))[0, 0, 2] == pytest.approx(77, abs=4)
+    skipped = painting.client.get("/sdapi/v1/progress", params={"skip_current_image": "true"}).json()
+    assert skipped["current_image"] is None
+    assert told["state"]["job_count"] == 2 and 0 <= told["state"]["sampling_step"] <= 300
+    assert painting.client.post("/sdapi/v1/skip").json() is None
+    work.join(30)
+    assert answers[0].status_code == 200 and answers[0].json()["images"] == []
+
+
+@pytest.fixture
+def locked(tmp_path: Any) -> Iterator[Server]:
+    with Server.started(tmp_path, "--token", "a-good-token") as running:
+        yield running
+
+
+def test_a_token_is_the_password(locked: Server) -> None:
+    url = locked.client.base_url
+    refused = httpx.get(f"{url}sdapi/v1/options")
+    assert refused.status_code == 401 and set(refused.json()) == {"error", "detail", "body", "errors"}
+    with client_of(locked, username="me", password="a-good-token") as client:
+        assert client.get_options()["samples_format"] == "png"
+    with client_of(locked, username="me", password="a-bad-token") as stranger:
+        assert stranger.get_options()["error"] == "guard.token"
