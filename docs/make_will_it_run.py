@@ -42,7 +42,8 @@ reknit check --all                 # every model on this machine, as it is now
 reknit check sdxl --vram 8         # on every card of 8 GiB
 ```
 
-In Python: `reknit.check("flux-fill", gpu="RTX 3060 12GB", size=1024)`.
+In Python: `reknit.check("flux-fill", gpu="RTX 3060 12GB", size=1024)`. `reknit bench fit` measures this machine for a
+few seconds (matrices, dispatch, link, disk), and predictions for it go by that from then on.
 """
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reknit.config import THREADS, model_store, usable_threads
+from reknit.config import THREADS, model_store, planner_file, usable_threads
 from reknit.config import load as load_settings
 from reknit.core.image import Photo
 from reknit.core.progress import CancelToken, Reporter, Step
@@ -247,9 +247,11 @@ def check(
     """
     from reknit.planner import ask
 
-    store, threads = _models(), _threads(None)
+    settings = load_settings()
+    store, threads = model_store(settings), settings["threads"].value or _threads(None)
     wanted = ask.subject(model, store.cards)
-    here = ask.place(gpu, vram=vram, ram=ram, threads=threads, folder=store.models_dir)
+    fitted = planner_file(settings)
+    here = ask.place(gpu, vram=vram, ram=ram, threads=threads, folder=store.models_dir, fitted=fitted)
     px = (size, size) if isinstance(size, int) else size
     card = store.cards.get(wanted.id)
     return ask.ask(

@@ -112,6 +112,11 @@ def data_folder(value: str | None) -> Path:
     return base / "reknit"
 
 
+def planner_file(settings: Mapping[str, Setting]) -> Path:
+    """Return where what `reknit bench fit` measured is kept."""
+    return data_folder(settings["data_dir"].value) / "planner.toml"
+
+
 def load(flags: Mapping[str, Any] | None = None) -> dict[str, Setting]:
     """Return every setting with its origin.
 

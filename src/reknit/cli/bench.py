@@ -19,7 +19,35 @@ def command() -> None:
 
     \b
     reknit bench planner     published runs, row by row
+    reknit bench fit         measure this machine, and keep what it gives
     """
+
+
+@command.command(name="fit")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def fit_(as_json: bool) -> int:
+    """Measure this machine for a few seconds, and predict for it with that from now on."""
+    from reknit import config
+    from reknit.planner import local, machine
+    from reknit.planner.laws import laws
+
+    settings = config.load()
+    threads = settings["threads"].value or config.usable_threads()
+    store = config.model_store(settings)
+    files = [path for found in store.installed() for path in found.paths.values()]
+    largest = max(files, key=lambda path: path.stat().st_size, default=None)
+    fitted = local.measure(machine.here(threads=threads).device, threads=threads, weights=largest)
+    path = config.planner_file(settings)
+    local.write(path, fitted)
+    if as_json:
+        print_json({"device": fitted.device, "constants": dict(fitted.constants), "file": str(path)})
+        return 0
+    click.echo(f"{fitted.device}\n")
+    for name, value in fitted.constants.items():
+        constant = laws().constants[name]
+        click.echo(f"  {name:<22} {value:8.3g}   instead of {constant.value:g}")
+    click.echo(f"\nkept in {path}")
+    return 0
 
 
 @command.command(name="planner")

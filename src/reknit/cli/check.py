@@ -77,7 +77,8 @@ def command(
         rows.sort(key=lambda row: (not row.fits, row.plan.times.image))
         return _table(f"{wanted.title} on cards of {vram:g} GiB", rows, by="device", as_json=as_json)
     threads = settings["threads"].value or config.usable_threads()
-    where = ask.place(gpu, vram=vram, ram=ram, threads=threads, folder=store.models_dir)
+    fitted = config.planner_file(settings)
+    where = ask.place(gpu, vram=vram, ram=ram, threads=threads, folder=store.models_dir, fitted=fitted)
     if model is None or every:
         rows = [
             ask.ask(wanted, where, px=px, steps=steps, installed=_is_here(store, name))

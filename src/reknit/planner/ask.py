@@ -14,7 +14,7 @@ from reknit.core.errors import InputError, NotFound, nearest_name
 from reknit.core.system import free_ram
 from reknit.models import catalog
 from reknit.models.catalog import ModelCard
-from reknit.planner import facts, hardware, machine, tiers, verdict
+from reknit.planner import facts, hardware, local, machine, tiers, verdict
 from reknit.planner.facts import GIB, Subject, families
 from reknit.planner.hardware import Device
 from reknit.planner.laws import Laws, laws
@@ -48,7 +48,7 @@ def place(
     ram: float | None = None,
     threads: int = 1,
     folder: Path | None = None,
-    constants: Laws | None = None,
+    fitted: Path | None = None,
 ) -> Place:
     """Return the place that a question is about.
 
@@ -62,15 +62,15 @@ def place(
         Processor threads that may be used here.
     folder
         Where models are kept; its disk is counted. None leaves the disk out.
-    constants
-        By default those that come with Reknit.
+    fitted
+        The file of constants fitted on this machine.
 
     Raises
     ------
     NotFound
         ``device.unknown``.
     """
-    known = constants or laws()
+    known = laws()
     disk = None if folder is None else machine.free_disk(folder)
     given_ram = None if ram is None else ram * GIB
     if gpu is None and vram is None:
@@ -78,6 +78,7 @@ def place(
         budget = Budget(device=here.free, ram=given_ram or here.ram, disk=disk)
         if here.device.kind == "unified":
             budget = replace(budget, device=min(here.free, known["unified"] * here.ram_total))
+        known = local.applied(known, here.device, fitted)
         return Place(device=here.device, budget=budget, laws=known, measured=True)
     if gpu is not None and gpu.lower() == "cpu":
         free, total = free_ram()
@@ -85,7 +86,7 @@ def place(
         return Place(
             device=device,
             budget=Budget(device=given_ram or free, ram=given_ram or free, disk=disk),
-            laws=known,
+            laws=local.applied(known, device, fitted),
             measured=True,
         )
     device = hardware.find(gpu) if gpu is not None else hardware.of_memory(vram or 0.0)
