@@ -25,15 +25,27 @@ if TYPE_CHECKING:
     from reknit.core.progress import CancelToken, Step
     from reknit.core.request import FillRequest
     from reknit.core.result import FillResult
+    from reknit.drop_in import (
+        AutoPipelineForInpainting,
+        FluxFillPipeline,
+        StableDiffusionInpaintPipeline,
+        StableDiffusionXLInpaintPipeline,
+    )
+    from reknit.recipe import replay
 
 __version__ = "0.1.0"
 
 _HOME = {
     "check": "reknit.api",
+    "AutoPipelineForInpainting": "reknit.drop_in",
+    "FluxFillPipeline": "reknit.drop_in",
+    "StableDiffusionInpaintPipeline": "reknit.drop_in",
+    "StableDiffusionXLInpaintPipeline": "reknit.drop_in",
     "fill": "reknit.api",
     "extend": "reknit.api",
     "repair": "reknit.api",
     "CancelToken": "reknit.core.progress",
+    "replay": "reknit.recipe",
     "FillRequest": "reknit.core.request",
     "FillResult": "reknit.core.result",
     "Mask": "reknit.core.mask",
@@ -43,12 +55,16 @@ _HOME = {
 }
 
 __all__ = [
+    "AutoPipelineForInpainting",
     "CancelToken",
     "FillRequest",
     "FillResult",
+    "FluxFillPipeline",
     "Mask",
     "Photo",
     "ReknitError",
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionXLInpaintPipeline",
     "Step",
     "batch",
     "check",
@@ -56,6 +72,7 @@ __all__ = [
     "extend",
     "fill",
     "repair",
+    "replay",
 ]
 
 

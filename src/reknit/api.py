@@ -34,12 +34,25 @@ def _threads(given: int | None) -> int:
     return usable_threads() if given is None else THREADS.check(given)
 
 
+def _with(params: Mapping[str, Any] | None, **short: Any) -> dict[str, Any]:
+    """Return options with those that were given as arguments of their own."""
+    return {**(params or {}), **{name: value for name, value in short.items() if value is not None}}
+
+
 def fill(
     photo: PhotoLike,
     mask: MaskLike,
     *,
     engine: str = "auto",
     params: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    prompt: str | None = None,
+    negative_prompt: str | None = None,
+    strength: float | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    scheduler: str | None = None,
     source: MaskLike | None = None,
     seed: int = 0,
     count: int = 1,
@@ -65,6 +78,8 @@ def fill(
         A name from `reknit.engines`, or ``"auto"``.
     params
         The engine's own options, e.g. ``{"quality": "best"}``.
+    model, prompt, negative_prompt, strength, steps, guidance, sampler, scheduler
+        Short for the options of these names in ``params``. A model, or a prompt, chooses its engine.
     source
         Where an exemplar engine may copy from: white = may.
     seed
@@ -103,7 +118,17 @@ def fill(
         mask=as_mask(mask, image.size, mask_from=mask_from, invert=invert, resize=resize_mask),
         source=None if source is None else as_mask(source, image.size),
         engine=engine,
-        params=params or {},
+        params=_with(
+            params,
+            model=model,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            strength=strength,
+            steps=steps,
+            guidance=guidance,
+            sampler=sampler,
+            scheduler=scheduler,
+        ),
         seed=seed,
         count=count,
         grow=grow,
@@ -122,8 +147,10 @@ def extend(
     bottom: int | str = 0,
     aspect: str | None = None,
     anchor: str = "center",
-    engine: str = "exemplar",
+    engine: str | None = None,
     params: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    prompt: str | None = None,
     seed: int = 0,
     count: int = 1,
     threads: int | None = None,
@@ -142,12 +169,15 @@ def extend(
         Extend to this shape, e.g. ``"16:9"``.
     anchor
         Where the original sits when ``aspect`` decides the amounts, e.g. ``"left"`` or ``"top-right"``.
-    engine, params, seed, count, threads, progress, cancel
+    engine
+        None for what runs ``model`` or ``prompt``, else the exemplar engine.
+    params, model, prompt, seed, count, threads, progress, cancel
         As for `fill`.
     """
-    from reknit.pipeline.extend import ExtendRequest
+    from reknit.pipeline.extend import ExtendRequest, engine_for_extending
     from reknit.pipeline.extend import extend as run_extend
 
+    given = _with(params, model=model, prompt=prompt)
     request = ExtendRequest(
         photo=as_photo(photo),
         left=left,
@@ -156,8 +186,8 @@ def extend(
         bottom=bottom,
         aspect=aspect,
         anchor=anchor,
-        engine=engine,
-        params=params or {},
+        engine=engine or engine_for_extending(given),
+        params=given,
         seed=seed,
         count=count,
     )

@@ -59,7 +59,7 @@ def test_nothing_is_touched_where_nothing_needs_scaling(size, dtype, channels):
 def test_pixel_centres_stay_where_they_are(native):
     """A ramp goes to the working size and back without moving by a hundredth of a pixel."""
     size = Size(width=150, height=110)
-    fitted = fit(size, SizeRule(native_px=native, multiple=8), max_upscale=3)
+    fitted = fit(size, SizeRule(native_px=native, multiple=8, max_upscale=3))
     assert fitted.scaled != size
     inner = np.s_[8:-8, 8:-8]
     moved = np.abs(resampled(ramp(size), fitted.scaled) - ramp(fitted.scaled))[inner]
@@ -105,3 +105,21 @@ def test_inputs_are_left_alone():
     fitted = fit(Size.of(pixels.shape), SizeRule(native_px=64, fixed=True))
     fitted.undo(fitted.apply(pixels))
     assert np.array_equal(pixels, before)
+
+
+@given(sizes, st.integers(100, 4000), st.integers(1, 4))
+def test_an_area_is_met_in_the_crops_own_shape(size, least, times):
+    rule = SizeRule(multiple=8, areas=(least, least * times), max_upscale=100)
+    scaled = fit(size, rule).scaled
+    shape = size.width / size.height
+    slack = 2 * (scaled.width + scaled.height)  # rounding of both sides
+    assert least - slack <= scaled.area <= least * times + slack
+    assert abs(scaled.width - scaled.height * shape) <= 1 + shape
+    if least <= size.area <= least * times:
+        assert scaled == size
+
+
+def test_a_small_crop_is_not_enlarged_beyond_the_rule():
+    assert fit(Size(width=10, height=20), SizeRule(areas=(10**6, 10**6), max_upscale=3)).scaled == Size(
+        width=30, height=60
+    )

@@ -10,6 +10,7 @@ from reknit.cli.destination import Destination, destination
 from reknit.cli.flags import PICTURE, engine_names, given, option_flags, output_flags, params_flag
 from reknit.cli.work import Job, read_photo
 from reknit.core.request import FILL_OPTIONS
+from reknit.engines.diffusion_options import SHORTCUTS
 from reknit.pipeline.canvas import OPTIONS
 
 SHARED = [option for option in FILL_OPTIONS if option.name in ("seed", "count")]
@@ -21,11 +22,11 @@ SHARED = [option for option in FILL_OPTIONS if option.name in ("seed", "count")]
 @click.option(
     "--engine",
     metavar="NAME",
-    default="exemplar",
-    help="Which engine fills the new area.  [default: exemplar]",
+    help="Which engine fills the new area.  [default: exemplar, or what runs --model]",
     shell_complete=engine_names,
 )
 @params_flag
+@option_flags(SHORTCUTS)
 @option_flags(SHARED)
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
 @output_flags
@@ -36,7 +37,7 @@ def command(image: str, **flags: Any) -> int:
     reknit extend photo.jpg --right 25%
     reknit extend photo.jpg --aspect 16:9 --anchor left -o wide.jpg
     """
-    from reknit.pipeline.extend import ExtendRequest, fill_request
+    from reknit.pipeline.extend import ExtendRequest, engine_for_extending, fill_request
     from reknit.pipeline.fill import fill
     from reknit.pipeline.plan import plan_fill
 
@@ -47,13 +48,13 @@ def command(image: str, **flags: Any) -> int:
         target = destination(
             (image,), flags["output"], in_place=flags["in_place"], suffix="extended", count=count
         )
-    job = Job.of(flags, target, writes_picture=not flags["plan_only"])
+    job = Job.of(flags, target, photo=image, writes_picture=not flags["plan_only"])
     with job.working():
         request = fill_request(
             ExtendRequest(
                 photo=read_photo(image, job.limits),
                 **given(flags, OPTIONS),
-                engine=flags["engine"],
+                engine=flags["engine"] or engine_for_extending(job.params),
                 params=job.params,
                 **shared,
             )

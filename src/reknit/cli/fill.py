@@ -10,6 +10,7 @@ from reknit.cli.destination import Destination, destination
 from reknit.cli.flags import PICTURE, given, option_flags, output_flags, params_flag
 from reknit.cli.work import Job, check_standard_input, read_mask, read_photo, read_source
 from reknit.core.request import FILL_OPTIONS, FillRequest
+from reknit.engines.diffusion_options import SHORTCUTS
 
 FROM_SETTINGS = ("engine", "grow", "feather")
 OTHERS = tuple(option for option in FILL_OPTIONS if option.name not in FROM_SETTINGS)
@@ -28,6 +29,7 @@ OTHERS = tuple(option for option in FILL_OPTIONS if option.name not in FROM_SETT
     "--source", type=PICTURE, metavar="MASK", help="White where the fill may copy from (engine exemplar)."
 )
 @params_flag
+@option_flags(SHORTCUTS)
 @option_flags(FILL_OPTIONS)
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
 @output_flags
@@ -41,6 +43,7 @@ def command(image: str, mask: str | None, **flags: Any) -> int:
     reknit fill photo.jpg mask.png -o out.jpg
     reknit fill photo.jpg mask.png -p quality=best --count 3
     reknit fill photo.jpg --box 120,80,60,200
+    reknit fill photo.jpg mask.png --model sd15-inpainting --prompt "a wooden bench" --strength 0.75
     cat photo.jpg | reknit fill - mask.png -o - > out.jpg
     """
     from reknit.pipeline.fill import fill
@@ -55,7 +58,7 @@ def command(image: str, mask: str | None, **flags: Any) -> int:
         target = destination(
             inputs, flags["output"], in_place=flags["in_place"], suffix="filled", count=count
         )
-    job = Job.of(flags, target, writes_picture=not flags["plan_only"])
+    job = Job.of(flags, target, photo=image, writes_picture=not flags["plan_only"])
     with job.working():
         photo = read_photo(image, job.limits)
         request = FillRequest(

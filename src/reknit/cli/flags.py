@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,6 +53,7 @@ def output_flags(function: Command) -> Command:
         click.option(
             "--quality", metavar="1-100", help="Encode anew at this quality; by default the input's."
         ),
+        click.option("--no-recipe", is_flag=True, help="Do not write into a PNG file how it was made."),
         click.option("--in-place", is_flag=True, help="Replace the input file."),
         click.option(
             "-o", "--output", type=PICTURE, metavar="OUT", help="Where to write; - for standard output."
@@ -105,7 +106,7 @@ def _params(context: click.Context, parameter: click.Parameter, incomplete: str)
     return [CompletionItem(w, help=text) for w, text in words.items() if w.startswith(incomplete)]
 
 
-def given(values: dict[str, Any], options: Iterable[Option]) -> dict[str, Any]:
+def given(values: Mapping[str, Any], options: Iterable[Option]) -> dict[str, Any]:
     """Return the checked values of the flags that were given."""
     return {o.name: o.check(values[o.name]) for o in options if values.get(o.name) is not None}
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "extend": "Extend a photo beyond its borders.",
     "repair": "Find dust, scratches, folds and tears, and fill them.",
     "batch": "Fill a folder of pictures, here or on a cluster.",
+    "replay": "Make a picture again from the recipe that it holds.",
     "serve": "Serve the page and the API on this machine or a network.",
     "demo": "Fill a real and a generated photo, and say where to look.",
     "jobs": "List, show, cancel and retry the jobs of the server.",

@@ -14,7 +14,7 @@ import click
 
 from reknit.cli import interrupt
 from reknit.cli.destination import Destination, same_file
-from reknit.cli.flags import parse_params, parse_quality
+from reknit.cli.flags import given, parse_params, parse_quality
 from reknit.cli.output import ProgressBar, print_json, print_notes
 from reknit.config import Setting, model_store, usable_threads
 from reknit.config import load as load_settings
@@ -23,6 +23,7 @@ from reknit.core.errors import ExternalError, InputError
 from reknit.core.image import Photo
 from reknit.core.mask import Mask
 from reknit.core.result import FillResult, Plan
+from reknit.engines.diffusion_options import SHORTCUTS
 from reknit.inputs import as_box, as_mask, as_photo, mask_of_photo
 
 if TYPE_CHECKING:
@@ -34,15 +35,23 @@ class Job:
     """One run of a command: its settings, and where its result goes."""
 
     settings: Mapping[str, Setting]
-    params: Mapping[str, str]
+    params: Mapping[str, Any]
     destination: Destination
+    photo_name: str
+    recipe: bool
     quality: int | None
     as_json: bool
     bar: ProgressBar
 
     @staticmethod
-    def of(flags: Mapping[str, Any], destination: Destination, *, writes_picture: bool = True) -> Job:
-        """Build a job from a command's flags."""
+    def of(
+        flags: Mapping[str, Any],
+        destination: Destination,
+        *,
+        photo: str | None = None,
+        writes_picture: bool = True,
+    ) -> Job:
+        """Build a job from a command's flags; ``photo`` is the argument that names the photo."""
         if writes_picture and not destination.paths and flags["as_json"]:
             raise InputError(
                 "standard output cannot carry both the picture and JSON",
@@ -52,8 +61,10 @@ class Job:
         names = ("engine", "grow", "feather", "threads", "max_pixels", "max_bytes")
         return Job(
             settings=load_settings({name: flags.get(name) for name in names}),
-            params=parse_params(flags["params"]),
+            params={**given(flags, SHORTCUTS), **parse_params(flags["params"])},
             destination=destination,
+            photo_name=Path(photo).name if photo and photo != "-" else "",
+            recipe=not flags.get("no_recipe"),
             quality=parse_quality(flags["quality"]),
             as_json=flags["as_json"],
             bar=ProgressBar(quiet=flags["as_json"]),
@@ -108,9 +119,12 @@ class Job:
         self.bar.reporter.step("saving", 1.0)
         target = self.destination
         encoded: list[codec.Encoded] = []
-        for i, photo in enumerate(result.photos):
+        for i in range(len(result.photos)):
             named = bool(target.paths) and bool(target.paths[i].suffix) and not target.keep_container
             container = codec.container_of(target.paths[i]) if named else None
+            photo = result.photos[i]
+            if self.recipe:
+                photo = result.with_recipe(i, container, photo_name=self.photo_name)
             encoded.append(codec.encode(photo, container=container, quality=self.quality))
         return encoded
 

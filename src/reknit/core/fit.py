@@ -33,12 +33,19 @@ class SizeRule:
         The engine takes only ``native_px × native_px``.
     max_px : int or None
         Longest side that the engine takes.
+    areas : (int, int) or None
+        The least and the most pixels of a crop, for models that were trained for an area rather than a side:
+        both sides are scaled alike until it lies between.
+    max_upscale : float
+        How many times a crop is enlarged at the most.
     """
 
     multiple: int = 1
     native_px: int | None = None
     fixed: bool = False
     max_px: int | None = None
+    areas: tuple[int, int] | None = None
+    max_upscale: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +86,18 @@ class Fit:
         return np.pad(array, margins, mode="symmetric")
 
 
-def fit(size: Size, rule: SizeRule, *, max_upscale: float = 2.0) -> Fit:
+def fit(size: Size, rule: SizeRule) -> Fit:
     """Return how a crop of ``size`` meets ``rule``.
 
-    The longer side goes to ``native_px`` (enlarged at most ``max_upscale`` times) and under ``max_px``; both
+    The longer side goes to ``native_px``, or the area to ``areas``, and the longer side under ``max_px``; both
     sides are scaled alike. What is then missing to ``multiple`` or to the fixed size is padded.
     """
     longer = max(size.width, size.height)
-    scale = 1.0 if rule.native_px is None else min(rule.native_px / longer, max_upscale)
+    scale = 1.0 if rule.native_px is None else rule.native_px / longer
+    if rule.areas is not None:
+        least, most = rule.areas
+        scale = (min(max(size.area, least), most) / size.area) ** 0.5
+    scale = min(scale, max(rule.max_upscale, 1.0))
     if rule.max_px is not None:
         scale = min(scale, rule.max_px // rule.multiple * rule.multiple / longer)
     scaled = Size(width=max(1, round(size.width * scale)), height=max(1, round(size.height * scale)))

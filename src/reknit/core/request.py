@@ -90,6 +90,8 @@ class FillRequest:
         Width of the blend ring outside the grown hole; None for the engine's own.
     context : int or None
         Pixels of surroundings an engine sees on each side; None for the engine's own.
+    added : (int, int, int, int)
+        Pixels that extending added to the photo given, at the left, top, right and bottom.
 
     Raises
     ------
@@ -107,6 +109,7 @@ class FillRequest:
     grow: float = 2.0
     feather: float | None = None
     context: int | None = None
+    added: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def __post_init__(self) -> None:
         for option in FILL_OPTIONS:

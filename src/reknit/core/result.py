@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reknit.core.composite import Proof
 from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo, Samples
 from reknit.core.mask import Mask
+from reknit.core.request import FillRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from reknit.core.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,10 @@ class FillResult:
     timings : mapping of str to float
         Wall seconds a stage.
     report : Proof
+    facts : mapping
+        What the engine told for the record: its model's hash, versions, ….
+    request : FillRequest or None
+        What was asked for; None if nothing had to be filled.
     """
 
     photos: tuple[Photo, ...]
@@ -104,21 +112,67 @@ class FillResult:
     notes: tuple[str, ...]
     timings: Mapping[str, float]
     report: Proof
+    facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    request: FillRequest | None = None
 
     @property
     def photo(self) -> Photo:
         """The (first) filled photo."""
         return self.photos[0]
 
-    def save(self, path: str | Path, *, index: int = 0, quality: int | None = None) -> tuple[str, ...]:
+    def save(
+        self, path: str | Path, *, index: int = 0, quality: int | None = None, recipe: bool = True
+    ) -> tuple[str, ...]:
         """Write a variation to ``path`` and return notes about the writing.
 
         The suffix chooses the container; metadata, depth and quality are the input's. JPEG blocks that did
-        not change are copied, not encoded again. The file appears whole or not at all.
+        not change are copied, not encoded again. The file appears whole or not at all. A PNG file holds its
+        recipe, unless ``recipe`` is False; `reknit.replay` makes it again from that.
         """
         from reknit.core import codec
 
-        return codec.write(self.photos[index], Path(path), quality=quality).notes
+        container = codec.container_of(path) if Path(path).suffix else None
+        photo = self.with_recipe(index, container) if recipe else self.photos[index]
+        return codec.write(photo, Path(path), quality=quality).notes
+
+    def recipe(self, index: int = 0, *, photo_name: str = "") -> Recipe | None:
+        """Return how a variation was made; None if nothing had to be filled.
+
+        ``photo_name`` is written into it, so that the photo is found again beside the result.
+        """
+        from reknit import __version__
+        from reknit.core.recipe import Recipe, digest, portable
+
+        if self.request is None:
+            return None
+        return Recipe(
+            version=__version__,
+            engine=self.plan.engine,
+            params=portable(self.plan.params),
+            seed=(self.seed + index) % 2**32,
+            grow=self.request.grow,
+            feather=self.request.feather,
+            context=self.request.context,
+            size=self.before.size,
+            added=self.request.added,
+            photo_sha256=digest(self.before, self.request.added),
+            photo_name=photo_name,
+            mask=self.mask,
+            source=self.request.source,
+            facts=self.facts,
+        )
+
+    def with_recipe(self, index: int = 0, container: str | None = None, *, photo_name: str = "") -> Photo:
+        """Return a variation with its recipe in its text, if it will go into a container that carries that.
+
+        ``container`` is ``"png"``, ``"jpeg"``, …; None for the photo's own.
+        """
+        from reknit.core.recipe import embedded
+
+        photo = self.photos[index]
+        own = photo.origin.container if photo.origin else "png"
+        recipe = self.recipe(index, photo_name=photo_name) if (container or own) == "png" else None
+        return photo if recipe is None else embedded(photo, recipe)
 
     def to_numpy(self, index: int = 0) -> Samples:
         """Return a variation as a new (H, W, 3) array, or (H, W, 4) if the photo has alpha."""

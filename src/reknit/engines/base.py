@@ -6,8 +6,9 @@ gives back the crop's pixels with the hole filled; what it does outside the hole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -118,6 +119,40 @@ class Crop:
     source: Hole
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What an engine or a session has to tell about its work.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        For people: what was chosen or had to be done otherwise than asked.
+    facts : mapping
+        For the record that makes the work repeatable: JSON-serialisable values, such as a model's hash.
+    """
+
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An engine, once configured, or a session, once it ran, that has something to tell."""
+
+    def told(self) -> Told:
+        """Return it."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A session that works faster when it knows which seeds it will be asked for with the same crop."""
+
+    def foresee(self, seeds: Sequence[int]) -> None:
+        """Take note of the seeds of the variations to come; the fills stay the same as without."""
+        ...
+
+
 class Session(Protocol):
     """A loaded engine. Sessions may be used again, from one thread at a time."""
 
@@ -146,6 +181,8 @@ class Configurable(Protocol):
 
     def configured(self, params: Mapping[str, Any], models: Models | None) -> Engine:
         """Return the engine for checked ``params``; of a model it reads no more than the header.
+
+        Its options have the model's own defaults.
 
         ``models`` gives the models on this machine, None where there are none to be found by name.
         """

@@ -25,6 +25,7 @@ BUILT_IN = {
     "migan": "reknit.engines.learned:MIGAN",
     "mat": "reknit.engines.learned:MAT",
     "network": "reknit.engines.learned:NETWORK",
+    "diffusion": "reknit.engines.diffusion:DIFFUSION",
 }
 
 

@@ -102,6 +102,9 @@ class ModelCard:
         Whether the input must be exactly ``native_px`` square.
     contract : mapping of str to str, or None
         The words of `CONTRACT`, for files which do not tell it themselves.
+    pipeline : str or None
+        The class of diffusers that runs it, for diffusion models that Reknit has no stages for; see
+        ``diffusion/pipelines.toml``.
     aliases : tuple of str
         Other names that mean this model.
     moved : mapping of str to str
@@ -124,6 +127,7 @@ class ModelCard:
     multiple_of: int = 1
     fixed_size: bool = False
     contract: Mapping[str, str] | None = None
+    pipeline: str | None = None
     aliases: tuple[str, ...] = ()
     moved: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     notes: str = ""
@@ -273,6 +277,7 @@ _OPTIONAL: Mapping[str, type] = {
     "multiple_of": int,
     "fixed_size": bool,
     "contract": dict,
+    "pipeline": str,
     "aliases": list,
     "moved": dict,
     "notes": str,

@@ -51,6 +51,11 @@ class ExtendRequest:
     count: int = 1
 
 
+def engine_for_extending(params: Mapping[str, Any]) -> str:
+    """Return the engine to extend with when none is named: what runs the model or the prompt, else exemplar."""
+    return "auto" if params.get("model") or params.get("prompt") else "exemplar"
+
+
 def fill_request(request: ExtendRequest) -> FillRequest:
     """Return the fill that carries out ``request``: the enlarged photo and the mask of its new area."""
     canvas = plan_canvas(
@@ -72,6 +77,7 @@ def fill_request(request: ExtendRequest) -> FillRequest:
         count=request.count,
         grow=0.0,
         feather=0.0,
+        added=canvas.added,
     )
 
 

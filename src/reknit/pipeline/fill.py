@@ -23,7 +23,7 @@ from reknit.core.progress import Part, Report, Reporter
 from reknit.core.region import Region
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult, Plan
-from reknit.engines.base import Engine, Models, Session
+from reknit.engines.base import Engine, Foreseeing, Models, Session, Telling, Told
 from reknit.pipeline.crew import run_all
 from reknit.pipeline.piece import Call, Patch, Piece, cut, filled, has_equal_channels
 from reknit.pipeline.plan import Work, plan_fill
@@ -66,6 +66,7 @@ def fill(
         work = plan_fill(request, threads=threads, models=models)
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
     sessions = _Sessions(work.engine)
+    sessions.foresee([(seed + i) % 2**32 for i in range(request.count)])
     photos: list[Photo] = []
     proofs: list[Proof] = []
     for i in range(request.count):
@@ -73,9 +74,11 @@ def fill(
         photo, proof = _fill_once(request, work, (seed + i) % 2**32, sessions, part, clock)
         photos.append(photo)
         proofs.append(proof)
-    notes = (*request.photo.notes, *work.plan.reasons)
+    told = sessions.told()
+    notes = (*request.photo.notes, *work.plan.reasons, *told.notes)
     return FillResult(
         photos=tuple(photos),
+        facts=told.facts,
         before=request.photo,
         mask=request.mask,
         plan=work.plan,
@@ -83,6 +86,7 @@ def fill(
         notes=notes,
         timings=MappingProxyType(clock.done()),
         report=_worst(proofs),
+        request=request,
     )
 
 
@@ -111,13 +115,28 @@ class _Sessions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._loaded: dict[int, list[Session]] = {}
+        self._seeds: list[int] = []
+
+    def foresee(self, seeds: list[int]) -> None:
+        """Tell every session, those to come too, which seeds it will be asked for."""
+        self._seeds = seeds
 
     def get(self, count: int, *, threads: int) -> list[Session]:
         """Return ``count`` sessions of ``threads`` threads each."""
         loaded = self._loaded.setdefault(threads, [])
         while len(loaded) < count:
-            loaded.append(self._engine.load(threads=threads))
+            session = self._engine.load(threads=threads)
+            if isinstance(session, Foreseeing):
+                session.foresee(self._seeds)
+            loaded.append(session)
         return loaded[:count]
+
+    def told(self) -> Told:
+        """Return what the sessions have to tell."""
+        told = [s.told() for each in self._loaded.values() for s in each if isinstance(s, Telling)]
+        facts = {name: value for each in told for name, value in each.facts.items()}
+        notes = dict.fromkeys(note for each in told for note in each.notes)
+        return Told(notes=tuple(notes), facts=MappingProxyType(facts))
 
 
 def _fill_once(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -20,8 +21,8 @@ from reknit.core.options import check_all
 from reknit.core.region import Region, plan_regions
 from reknit.core.request import FillRequest
 from reknit.core.result import Plan
-from reknit.engines import registry
-from reknit.engines.base import Configurable, Engine, EngineSpec, Models
+from reknit.engines import choice, registry
+from reknit.engines.base import Configurable, Engine, EngineSpec, Models, Telling
 from reknit.pipeline.scale import regions_at
 
 THIN_PX = 2.0
@@ -80,13 +81,16 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
     InputError
         ``option.unknown``, ``option.value``.
     """
-    name, reasons = choose_engine(request.engine, request.mask, models)
+    name, reasons = choose_engine(request.engine, request.mask, models, request.params)
     engine = registry.get(name)
     spec = engine.spec
     params = check_all(spec.options, request.params, owner=f"engine {name}")
     if isinstance(engine, Configurable):
         engine = engine.configured(params, models)
         spec = engine.spec
+        params = check_all(spec.options, request.params, owner=f"engine {name}")
+    if isinstance(engine, Telling):
+        reasons += engine.told().notes
     grow_px, hole, why = _grown(request.mask, request.grow)
     feather_px = spec.feather_px if request.feather is None else request.feather
     regions, wider = _regions(request, spec, hole, feather_px)
@@ -108,10 +112,18 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
     return Work(plan=plan, engine=engine, params=params, hole=hole, regions=regions)
 
 
-def choose_engine(name: str, mask: Mask, models: Models | None = None) -> tuple[str, tuple[str, ...]]:
-    """Return the engine for ``name``; ``"auto"`` picks by the hole's thickness and says why."""
+def choose_engine(
+    name: str, mask: Mask, models: Models | None = None, params: Mapping[str, Any] | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the engine for ``name``; ``"auto"`` picks by the model, the prompt or the hole, and says why."""
     if name != "auto":
         return name, ()
+    params = params or {}
+    if params.get("model"):
+        engine = choice.engine_of(str(params["model"]), models)
+        return engine, (f"engine {engine}: it runs {Path(str(params['model'])).name}",)
+    if params.get("prompt"):
+        return "diffusion", ("engine diffusion: there is a prompt",)
     if not mask.is_thicker_than(THIN_PX):
         return "navier-stokes", (f"engine navier-stokes: no part of the hole is thicker than {THIN_PX:g} px",)
     if models is not None and mask.is_thicker_than(LARGE_PX):

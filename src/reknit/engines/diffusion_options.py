@@ -1,0 +1,258 @@
+"""The knobs of the engine ``diffusion``, described once; flags, schemas, forms and dialects are derived from them.
+
+Pure data that imports in a millisecond. It knows no model: None means "what suits the model".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reknit.core.options import Option
+from reknit.core.parameters import Parameters
+
+CONTENTS = ("original", "fill", "noise", "nothing", "exemplar")
+"""What the hole holds before it is painted: see the option ``content``."""
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="model",
+        kind="text",
+        default=None,
+        help="a model's id, a repository in the hub's cache, a folder of diffusers, or a .safetensors or .gguf "
+        "file; by default the first that is installed",
+    ),
+    Option(
+        name="prompt",
+        kind="text",
+        default="",
+        help="what to paint; (word:1.2) weighs a word, BREAK parts the text, <lora:name:0.8> applies a LoRA",
+    ),
+    Option(name="negative_prompt", kind="text", default="", help="what not to paint"),
+    Option(
+        name="steps",
+        kind="int",
+        default=None,
+        minimum=1,
+        maximum=1000,
+        help="denoising steps; by default what suits the model",
+    ),
+    Option(
+        name="guidance",
+        kind="float",
+        default=None,
+        minimum=0,
+        maximum=100,
+        help="how closely to follow the prompt (CFG scale); by default what suits the model",
+    ),
+    Option(
+        name="strength",
+        kind="float",
+        default=1.0,
+        minimum=0,
+        maximum=1,
+        help="denoising strength: 1 paints anew, less keeps more of what is in the hole",
+    ),
+    Option(
+        name="sampler",
+        kind="text",
+        default=None,
+        help="the sampler, by AUTOMATIC1111's or ComfyUI's name, such as 'DPM++ 2M Karras' or 'euler'",
+    ),
+    Option(
+        name="scheduler",
+        kind="text",
+        default=None,
+        help="how noise levels are spaced: karras, exponential, sgm_uniform, simple, beta, normal, …",
+    ),
+    Option(
+        name="content",
+        kind="choice",
+        choices=CONTENTS,
+        default=None,
+        help="what the hole holds before it is painted: its original, its surroundings' colours (fill), noise, "
+        "nothing, or what the exemplar engine makes of it; by default fill at strength 1, original below",
+    ),
+    Option(
+        name="clip_skip",
+        kind="int",
+        default=0,
+        minimum=0,
+        maximum=11,
+        help="how many of the text encoder's last layers to leave out",
+    ),
+    Option(
+        name="eta",
+        kind="float",
+        default=None,
+        minimum=0,
+        maximum=1,
+        help="how much noise samplers like DDIM and Euler a add anew at each step",
+    ),
+    Option(
+        name="guidance_rescale",
+        kind="float",
+        default=0.0,
+        minimum=0,
+        maximum=1,
+        help="brings back the contrast that a high guidance blows up; for models that predict v, 0.7",
+    ),
+    Option(
+        name="side",
+        kind="int",
+        default=None,
+        minimum=64,
+        maximum=4096,
+        unit="px",
+        help="the side of the square whose area crops are worked at; by default the model's own",
+    ),
+    Option(
+        name="lora",
+        kind="text",
+        default="",
+        help="LoRA files or ids with their weights, such as 'detail:0.8, film.safetensors:1'",
+    ),
+    Option(
+        name="softness",
+        kind="float",
+        default=None,
+        minimum=0,
+        maximum=256,
+        unit="px",
+        help="soft inpainting: paint ever less over this width outside the hole, and blend over it",
+    ),
+    Option(
+        name="refine",
+        kind="float",
+        default=0.0,
+        minimum=0,
+        maximum=1,
+        help="a second pass at up to twice the size with this strength, such as 0.4; 0 for none",
+    ),
+    Option(
+        name="device",
+        kind="choice",
+        choices=("auto", "cuda", "mps", "xpu", "cpu"),
+        default="auto",
+        help="where the model runs; auto takes the first that is there",
+    ),
+    Option(
+        name="dtype",
+        kind="choice",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="the numbers that the model computes with; auto takes what the device is fast at",
+    ),
+    Option(
+        name="offload",
+        kind="choice",
+        choices=("auto", "none", "model", "group", "sequential"),
+        default="auto",
+        help="what waits in main memory while it is not needed: nothing, whole parts, groups of layers, each layer",
+    ),
+    Option(
+        name="quantise",
+        kind="choice",
+        choices=("auto", "none", "fp8", "int8", "nf4", "gguf"),
+        default="auto",
+        help="smaller weights, at some cost in quality",
+    ),
+    Option(
+        name="vae_tiling",
+        kind="choice",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="decode large pictures in tiles, which takes less memory",
+    ),
+    Option(
+        name="compile",
+        kind="bool",
+        default=False,
+        help="compile the model: minutes once, then faster steps",
+    ),
+    Option(
+        name="cache_skip",
+        kind="float",
+        default=0.0,
+        minimum=0,
+        maximum=1,
+        help="leave out a step's work where little changes, up to this relative change, such as 0.1; "
+        "faster, with less detail",
+    ),
+)
+
+SHORTCUTS = tuple(
+    option
+    for option in OPTIONS
+    if option.name
+    in ("model", "prompt", "negative_prompt", "strength", "steps", "guidance", "sampler", "scheduler")
+)
+"""The knobs that have a flag and an argument of their own."""
+
+_CONTENT_WORDS = {
+    "fill": "fill",
+    "latent noise": "noise",
+    "latent nothing": "nothing",
+    "original": "original",
+}
+_NUMBERS = {
+    "Steps": ("steps", int),
+    "CFG scale": ("guidance", float),
+    "Denoising strength": ("strength", float),
+    "Eta": ("eta", float),
+}
+
+
+def to_parameters(params: Mapping[str, Any], *, model: str, model_hash: str, size: str) -> dict[str, Any]:
+    """Return values of `OPTIONS` as what AUTOMATIC1111 writes into pictures, without seed and version.
+
+    ``size`` is what was worked at, ``WIDTHxHEIGHT``; ``model_hash`` is the first ten digits of its SHA-256.
+    """
+    words = {ours: theirs for theirs, ours in _CONTENT_WORDS.items() if ours != "original"}
+    values = {
+        "Steps": _number(params["steps"]),
+        "Sampler": params["sampler"] or "",
+        "Schedule type": params["scheduler"] or "",
+        "CFG scale": _number(params["guidance"]),
+        "Seed": "",
+        "Size": size,
+        "Model hash": model_hash,
+        "Model": model,
+        "Denoising strength": _number(params["strength"]),
+        "Clip skip": str(params["clip_skip"] + 1) if params["clip_skip"] else "",
+        "Masked content": words.get(params["content"] or "", ""),
+        "Inpaint area": "Only masked",
+        "Eta": _number(params["eta"]),
+    }
+    prompts = {name: params[name] for name in ("prompt", "negative_prompt")}
+    return {**prompts, "values": {key: value for key, value in values.items() if value or key == "Seed"}}
+
+
+def from_parameters(given: Parameters) -> dict[str, Any]:
+    """Return what a ``parameters`` text says, as values for `OPTIONS`; what is not understood is left out.
+
+    The model is named as the text names it; whoever uses it looks whether it is here.
+    """
+    values = given.values
+    params: dict[str, Any] = {"prompt": given.prompt, "negative_prompt": given.negative_prompt}
+    for key, (name, kind) in _NUMBERS.items():
+        if key in values:
+            try:
+                params[name] = kind(values[key])
+            except ValueError:
+                continue
+    for key, name in (("Sampler", "sampler"), ("Schedule type", "scheduler"), ("Model", "model")):
+        if values.get(key):
+            params[name] = values[key]
+    if params.get("scheduler", "").lower() == "automatic":
+        del params["scheduler"]
+    if values.get("Clip skip", "").isdigit():
+        params["clip_skip"] = max(0, int(values["Clip skip"]) - 1)
+    content = values.get("Masked content", "original").lower()
+    if content in _CONTENT_WORDS:
+        params["content"] = _CONTENT_WORDS[content]
+    return params
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"

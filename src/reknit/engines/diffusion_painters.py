@@ -1,0 +1,264 @@
+"""Two ways to paint a crop of a model's size: Reknit's own stages, and diffusers' own pipelines.
+
+`load` opens a model once and keeps it for the next session. A painter gets pixels of the right size, a hole and
+values for every knob; how crops come to that size, and what a hole holds before, is not its matter.
+"""
+
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reknit.core.progress import Part, Report
+from reknit.diffusion.placement import Placement
+from reknit.engines.base import Models
+from reknit.engines.diffusion_models import Found
+from reknit.engines.kept import KEPT
+
+if TYPE_CHECKING:
+    from reknit.diffusion.denoise import StepInfo
+    from reknit.diffusion.pipelines import Adapter
+    from reknit.diffusion.placed import Placed
+    from reknit.diffusion.stage_cache import StageCache
+
+Note = Callable[[str], None]
+Picture = NDArray[np.uint8]
+
+CACHE_BYTES = 256 << 20
+"""Of embeddings and latents that a model keeps, so that a second variation encodes nothing."""
+
+_ENCODED, _STEPPED = 0.05, 0.95  # shares of a pass: text and picture before, decoding after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to paint into one crop.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, (H, W, 3)
+        Of a size that the model takes; with ``prefilled``, the hole holds what to begin with.
+    hole : ndarray of bool, (H, W)
+    prefilled : bool
+        Whether ``pixels`` is already what masked content asks for.
+    strength_map : ndarray of float32, (H, W), or None
+        How much each pixel may change, 0 to 1.
+    values : mapping
+        Of every option, none left open that the model has a usual value for.
+    seeds : tuple of int
+        One for each picture.
+    """
+
+    pixels: Picture
+    hole: NDArray[np.bool_]
+    prefilled: bool
+    strength_map: NDArray[np.float32] | None
+    values: Mapping[str, Any]
+    seeds: tuple[int, ...]
+
+
+class Painter(Protocol):
+    """A loaded model."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs."""
+        ...
+
+    def paint(self, order: Order, report: Report, note: Note) -> list[Picture]:
+        """Return a picture for each seed, (H, W, 3); what they show outside the hole is of no matter."""
+        ...
+
+    def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        """Return what a record needs: the weights' ``sha256``, and sampler and scheduler by A1111's names."""
+        ...
+
+
+def _begun(order: Order) -> Picture:
+    """Return the pixels to begin with: nothing of what was in the hole, unless it is asked for."""
+    if order.prefilled or order.values["content"] == "original":
+        return order.pixels
+    from reknit.diffusion.prepare import blurred_fill
+
+    return np.rint(blurred_fill(order.pixels, order.hole) * 255).astype(np.uint8)
+
+
+@dataclass(slots=True, kw_only=True)
+class NativePainter:
+    """Reknit's own stages over a placed checkpoint."""
+
+    placed: Placed
+    cache: StageCache
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs."""
+        return self.placed.placement
+
+    def paint(self, order: Order, report: Report, note: Note) -> list[Picture]:
+        """Return a picture for each seed."""
+        from reknit.diffusion.denoise import denoise
+        from reknit.diffusion.latents import decode
+        from reknit.diffusion.prepare import prepare
+        from reknit.diffusion.prompt import encode_prompt
+        from reknit.diffusion.sampler import sampler
+
+        placed, values = self.placed, order.values
+        flow = placed.checkpoint.family.prediction == "flow"
+        guided = not flow and values["guidance"] > 1
+        chosen = sampler(values["sampler"], values["scheduler"])
+        report.step("reading the prompt", 0.0)
+        conditioning = encode_prompt(
+            placed,
+            values["prompt"],
+            values["negative_prompt"] if guided else None,
+            clip_skip=values["clip_skip"],
+            guidance=values["guidance"] if flow else None,
+            cache=self.cache,
+        )
+        for text in (*placed.checkpoint.notes, *chosen.notes, *conditioning.notes):
+            note(text)
+        if values["negative_prompt"] and not guided:
+            note(
+                "the negative prompt has no effect: "
+                + ("FLUX takes none" if flow else "guidance is 1 or less")
+            )
+        report.step("encoding", 0.5 * _ENCODED)
+        latent = values["content"] in ("noise", "nothing") and not order.prefilled
+        prepared = prepare(
+            placed,
+            _begun(order),
+            order.hole,
+            seeds=order.seeds,
+            content=values["content"] if latent else "original",
+            strength_map=order.strength_map,
+            pure_noise=values["strength"] == 1.0,
+            cache=self.cache,
+            note=note,
+        )
+        part = Part(report, _ENCODED, _STEPPED)
+
+        def on_step(info: StepInfo) -> None:
+            part.step(f"step {info.index} of {info.total}", info.index / info.total, info.preview())
+
+        part.step("painting", 0.0)
+        latents = denoise(
+            placed,
+            conditioning,
+            prepared,
+            chosen,
+            steps=values["steps"],
+            strength=values["strength"],
+            guidance=values["guidance"] if guided else 1.0,
+            guidance_rescale=values["guidance_rescale"],
+            eta=values["eta"],
+            cache_skip=values["cache_skip"],
+            on_step=on_step,
+        )
+        report.step("decoding", _STEPPED)
+        made = decode(placed, latents, note=note)
+        return [np.rint(picture * 255).astype(np.uint8) for picture in made]
+
+    def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        """Return what a record needs."""
+        from reknit.diffusion.sampler import SCHEDULES, sampler
+
+        chosen = sampler(values["sampler"], values["scheduler"])
+        solver = chosen.solver
+        label = next((each.a1111 for each in SCHEDULES if each.name == chosen.schedule), "")
+        return {
+            "sha256": self.placed.checkpoint.hashed(report),
+            "sampler": "" if solver is None else solver.a1111 or solver.name,
+            "scheduler": label or chosen.schedule or "",
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class PipelinePainter:
+    """One of diffusers' pipelines."""
+
+    adapter: Adapter
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs."""
+        return self.adapter.placement
+
+    def paint(self, order: Order, report: Report, note: Note) -> list[Picture]:
+        """Return a picture for each seed, painted one after the other."""
+        from reknit.diffusion.memory import memory_guard
+        from reknit.diffusion.pipelines import Painting
+
+        values, facts = order.values, self.adapter.facts
+        for name, what in (("sampler", "samplers"), ("scheduler", "schedulers"), ("lora", "LoRAs")):
+            if values[name]:
+                note(f"{facts.title} runs in diffusers' own pipeline, which takes no {what} of Reknit's")
+        if order.strength_map is not None:
+            note(f"{facts.title} paints with one strength everywhere: softness only blends")
+        if values["strength"] < 1 and not self.adapter.takes_strength:
+            note(f"{facts.title} always paints anew: strength has no effect")
+        begun = _begun(order)
+        made: list[Picture] = []
+        for i, seed in enumerate(order.seeds):
+            part = Part(report, i / len(order.seeds), (i + 1) / len(order.seeds))
+            part.step("painting", 0.0)
+            painting = Painting(
+                prompt=values["prompt"],
+                negative_prompt=values["negative_prompt"],
+                steps=values["steps"],
+                guidance=values["guidance"],
+                strength=values["strength"],
+                seed=seed,
+            )
+            with memory_guard("painting", self.placement.device):
+                picture = self.adapter.paint(
+                    begun, order.hole, painting, lambda done, part=part: part.step("painting", done)
+                )
+            made.append(picture)
+        return made
+
+    def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        """Return what a record needs."""
+        return {"sha256": "", "sampler": "", "scheduler": "", "pipeline": self.adapter.facts.name}
+
+
+def load(found: Found, placement: Placement, models: Models | None, report: Report) -> Painter:
+    """Return a painter; the same one for the same model, unchanged on the disk, and placement.
+
+    Raises
+    ------
+    ReknitError
+        As `reknit.diffusion.checkpoint.open_checkpoint` and `reknit.diffusion.pipelines.open_pipeline`.
+    """
+    key = ("diffusion", found.source, _stamp(Path(found.source)), placement)
+    return KEPT.get(
+        key,
+        lambda: _opened(found, placement, models, report),
+        device=placement.device,
+        size=found.bytes,
+    )
+
+
+def _opened(found: Found, placement: Placement, models: Models | None, report: Report) -> Painter:
+    if found.pipeline is not None:
+        from reknit.diffusion.pipelines import open_pipeline
+
+        return PipelinePainter(adapter=open_pipeline(Path(found.source), found.pipeline, placement))
+    from reknit.diffusion.checkpoint import open_checkpoint
+    from reknit.diffusion.placed import place
+    from reknit.diffusion.stage_cache import StageCache
+
+    opened = open_checkpoint(found.source, models=models() if models else None, report=report)
+    return NativePainter(placed=place(opened, placement), cache=StageCache(CACHE_BYTES))
+
+
+def _stamp(path: Path) -> Sequence[Any]:
+    """Return what changes when a model's files do."""
+    files = [path] if path.is_file() else sorted(path.glob("*/*")) if path.is_dir() else []
+    return tuple((str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in files)
