@@ -53,6 +53,8 @@ class Checkpoint:
         What a user should know.
     memory : Path or None
         The folder in which digests are remembered.
+    loras : dict of Path to float
+        Those that are loaded, with their weights; `reknit.diffusion.lora` keeps it.
     """
 
     family: Family
@@ -68,6 +70,7 @@ class Checkpoint:
     distilled: str | None = None
     notes: tuple[str, ...] = ()
     memory: Path | None = None
+    loras: dict[Path, float] = field(default_factory=dict[Path, float])
     _digest: str = field(default="", init=False, repr=False)
 
     @property

@@ -173,7 +173,9 @@ def _unhook(network: Any, offload: str) -> None:
     elif offload == "group":
         for module in network.modules():
             registry: Any = getattr(module, "_diffusers_hook", None)
-            for name in _GROUPS if registry is not None else ():
+            if registry is None:
+                continue
+            for name in _GROUPS:
                 if registry.get_hook(name) is not None:
                     registry.remove_hook(name, recurse=False)
 
