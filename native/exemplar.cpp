@@ -21,8 +21,6 @@ namespace {
 
 constexpr size_t kSmallPixels = 1 << 20;  // of a level of which every pixel may be looked at and noted
 constexpr int kForeignLevels = 4;         // so many of the coarsest, which decide what goes where
-constexpr int kNarrowLevels = 2;          // so many of the finest, compared on 5 × 5 pixels alone
-constexpr int kSharedSites = 2000;        // levels with fewer sites are not worth waking anyone
 
 // How hard a level is worked on.
 struct Effort {
@@ -56,12 +54,11 @@ class Filler {
         out_(out),
         progress_(progress),
         kernels_(kernels),
-        shared_(settings.threads, [this] { poll(); }),
-        alone_(1, [this] { poll(); }) {}
+        pool_(settings.threads, [this] { poll(); }) {}
 
   // Returns the energy.
   double run() {
-    std::vector<Level> levels = build_pyramid(picture_, s_, shared_);
+    std::vector<Level> levels = build_pyramid(picture_, s_, pool_);
     const int count = static_cast<int>(levels.size());
     plan(levels);
     // What is extended rather than filled has near sources on one side only, and would repeat them.
@@ -82,23 +79,20 @@ class Filler {
     Field field;
     for (int k = count - 1; k >= 0; --k) {
       Level& level = levels[static_cast<size_t>(k)];
-      pool_ = level.sites.count() >= kSharedSites ? &shared_ : &alone_;
-      if (k < kNarrowLevels) s_.ring = 0;
       const LevelView view = look(level, s_);
       if (k == count - 1) {
         // A single level has but a small hole, and small holes are many.
         const int samples = count == 1 ? s_.onion_samples / 3 : s_.onion_samples;
-        peel(level, view, kernels_, samples, shifts_[static_cast<size_t>(k)], s_.shift_bias, s_.seed,
-             [this] { poll(); });
+        peel(level, view, kernels_, samples, shifts_[static_cast<size_t>(k)], s_.shift_bias, s_.seed, pool_);
         field = Field(level.sites.count());
         scatter(level, field, s_.seed);
         weigh_by_depth(level, s_.confidence);
       } else {
         field = refine(levels.back(), field, level, shifts_[static_cast<size_t>(k) + 1],
-                       shifts_[static_cast<size_t>(k)]);
+                       shifts_[static_cast<size_t>(k)], pool_);
         scatter(level, field, s_.seed + static_cast<uint32_t>(k));
         weigh_by_depth(level, s_.confidence);
-        vote(level, view, field, true, s_, kernels_, *pool_);
+        vote(level, view, field, true, s_, kernels_, pool_);
         levels.pop_back();
       }
       improve(level, view, field, k, count - 1 - k);
@@ -137,26 +131,26 @@ class Filler {
         const uint32_t seed =
             s_.seed * 31 + static_cast<uint32_t>(k) * 1009 + static_cast<uint32_t>(round) * 131;
         sweep(view, field, {++pass, e.radius, i == 0, seed, &shifts_[static_cast<size_t>(k)]}, s_, kernels_,
-              *pool_);
+              pool_);
         if (i < e.sweeps) advance(part);
       }
       if (k == 0 && round == e.rounds - 1) return;
-      if (vote(level, view, field, false, s_, kernels_, *pool_) < s_.settled) {
+      if (vote(level, view, field, false, s_, kernels_, pool_) < s_.settled) {
         advance(part * e.sweeps * (e.rounds - round - 1));
         return;
       }
       if (s_.repeats > 0 && level.sites.count() <= s_.large && level.flags.size() <= kSmallPixels) {
-        update_wear(level, field);
+        update_wear(level, field, pool_);
         view = look(level, s_);
       }
     }
   }
 
   void finish(const Level& level, const Field& field) {
-    const std::vector<float> share = vote_shares(level, field, s_.vote_decay, s_.sigma, false);
+    const std::vector<float> share = vote_shares(level, field, s_.vote_decay, s_.sigma, false, pool_);
     energy_ = energy(level, field);
     const double before = done_, rest = total_ - done_;
-    render(picture_, level, field, share, s_, *pool_, out_, [&](double part) {
+    render(picture_, level, field, share, s_, pool_, out_, [&](double part) {
       done_ = before + rest * part;
       poll();
     });
@@ -181,8 +175,7 @@ class Filler {
   void* out_;
   const std::function<void(double)>& progress_;
   const Kernels& kernels_;
-  ThreadPool shared_, alone_;
-  ThreadPool* pool_ = &alone_;
+  ThreadPool pool_;
   std::vector<std::vector<int32_t>> shifts_;  // of each level
   double total_ = 1, done_ = 0, energy_ = 0;
 };

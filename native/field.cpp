@@ -9,6 +9,9 @@ namespace reknit {
 
 namespace {
 
+constexpr int kRows = 16, kGrain = 4096;                         // rows and sites of a tile
+constexpr double kRefineSeconds = 0.1e-6, kStirSeconds = 10e-9;  // of one site, about
+
 bool is_source(const Level& level, int x, int y) {
   if (x < kRadius || y < kRadius || x >= level.width - kRadius || y >= level.height - kRadius) return false;
   return level.flags[static_cast<size_t>(level.index(x, y))] & kSource;
@@ -79,16 +82,16 @@ void scatter(const Level& level, Field& field, uint32_t seed) {
   }
 }
 
-void stir(const Sites& s, const std::vector<uint8_t>& changed, Field& field) {
+void stir(const Sites& s, const std::vector<uint8_t>& changed, Field& field, ThreadPool& pool) {
   const int n = s.count();
   std::vector<uint8_t> across(static_cast<size_t>(n));
-  for (int i = 0; i < n; ++i) {
+  auto along_row = [&](int i) {
     uint8_t any = changed[static_cast<size_t>(i)];
     for (int j = i; j > i - kRadius && s.left(j); --j) any |= changed[static_cast<size_t>(j) - 1];
     for (int j = i; j < i + kRadius && s.right(j); ++j) any |= changed[static_cast<size_t>(j) + 1];
     across[static_cast<size_t>(i)] = any;
-  }
-  for (int i = 0; i < n; ++i) {
+  };
+  auto along_column = [&](int i) {
     uint8_t any = across[static_cast<size_t>(i)];
     int up = i, down = i;
     for (int k = 0; k < kRadius; ++k) {
@@ -97,7 +100,9 @@ void stir(const Sites& s, const std::vector<uint8_t>& changed, Field& field) {
         any |= across[static_cast<size_t>(down)];
     }
     field.stirred[static_cast<size_t>(i)] = any;
-  }
+  };
+  pool.each(0, n, kGrain, along_row, kStirSeconds);
+  pool.each(0, n, kGrain, along_column, kStirSeconds);
 }
 
 void stir_seams(const Sites& s, Field& field) {
@@ -111,14 +116,14 @@ void stir_seams(const Sites& s, Field& field) {
 }
 
 Field refine(const Level& coarse, const Field& from, const Level& fine,
-             const std::vector<int32_t>& coarse_shifts, const std::vector<int32_t>& fine_shifts) {
+             const std::vector<int32_t>& coarse_shifts, const std::vector<int32_t>& fine_shifts,
+             ThreadPool& pool) {
   Field field(fine.sites.count());
-  SiteFinder finder(coarse);
   double rx = static_cast<double>(fine.width) / coarse.width,
          ry = static_cast<double>(fine.height) / coarse.height;
   if (std::abs(coarse.scale / fine.scale - 2) < 1e-6) rx = ry = 2;
   auto round = [](double v) { return static_cast<int>(std::floor(v + 0.5)); };
-  for (int y = 0; y < fine.height; ++y) {
+  auto refine_row = [&](int y, SiteFinder& finder) {
     const int cy = std::min(static_cast<int>((y + 0.5) / ry), coarse.height - 1);
     for (int i = fine.sites.row_begin[static_cast<size_t>(y)];
          i < fine.sites.row_begin[static_cast<size_t>(y) + 1]; ++i) {
@@ -152,7 +157,14 @@ Field refine(const Level& coarse, const Field& from, const Level& fine,
             placed = true;
           }
     }
-  }
+  };
+  pool.split(
+      0, fine.height, kRows,
+      [&](int first, int last) {
+        SiteFinder finder(coarse);
+        for (int y = first; y < last; ++y) refine_row(y, finder);
+      },
+      kRefineSeconds * fine.sites.count() / fine.height);
   return field;
 }
 

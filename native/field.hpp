@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "level.hpp"
+#include "threads.hpp"
 
 namespace reknit {
 
@@ -30,6 +31,9 @@ struct Field {
   // What lets a sweep skip a site that nothing happened to.
   std::vector<uint8_t> stirred;          // whether its patch changed since the costs were taken
   std::vector<uint16_t> visited, moved;  // the last pass that looked at it, and that changed its offset
+  // As they were before the pass that is at work.
+  std::vector<int32_t> offset_before;
+  std::vector<uint16_t> moved_before;
 
   explicit Field(int sites = 0)
       : offset(static_cast<size_t>(sites), kNowhere),
@@ -43,7 +47,7 @@ struct Field {
 void scatter(const Level& level, Field& field, uint32_t seed);
 
 // Sets field.stirred where a changed pixel lies within a site's patch. changed: per site.
-void stir(const Sites& sites, const std::vector<uint8_t>& changed, Field& field);
+void stir(const Sites& sites, const std::vector<uint8_t>& changed, Field& field, ThreadPool& pool);
 
 // Sets field.stirred where a site disagrees with a neighbour: only there pieces meet and may be mended.
 void stir_seams(const Sites& sites, Field& field);
@@ -51,6 +55,7 @@ void stir_seams(const Sites& sites, Field& field);
 // Carries a coarser level's offsets over, each moved to the nearest source; one that equals a known shift
 // there becomes the same shift here.
 Field refine(const Level& coarse, const Field& from, const Level& fine,
-             const std::vector<int32_t>& coarse_shifts, const std::vector<int32_t>& fine_shifts);
+             const std::vector<int32_t>& coarse_shifts, const std::vector<int32_t>& fine_shifts,
+             ThreadPool& pool);
 
 }  // namespace reknit

@@ -34,9 +34,11 @@ struct LevelView {
 };
 
 // One pass of PatchMatch (Barnes et al. 2009, doi 10.1145/1531326.1531330) over rows [first_row, last_row),
-// which see no neighbour outside them. A site pays `disagreement` for each neighbour with another offset.
+// which see the neighbours outside them as they were before. A site pays `disagreement` for each neighbour
+// with another offset.
 struct Sweep {
   int32_t* offset;
+  const int32_t* offset_before;
   int32_t* cost;
   int first_row, last_row;
   bool backward;
@@ -50,6 +52,7 @@ struct Sweep {
   const uint8_t* stirred;
   uint16_t* visited;
   uint16_t* moved;
+  const uint16_t* moved_before;
 };
 
 // Sets each target pixel of sites [first, last) to the weighted mean of what its patches show. Returns the

@@ -160,16 +160,17 @@ void sweep_site(const LevelView& view, const Sweep& s, int i, int row, int begin
   Neighbours n;
   const int busyness = view.guide[static_cast<ptrdiff_t>(at) * 4 + 3];
   n.price = s.disagreement + (s.disagreement_busy * busyness >> 8);
+  const int up = view.up[i], down = view.down[i];
   n.offset[0] = i > begin && view.at[i - 1] == at - 1 ? s.offset[i - 1] : kNowhere;
   n.offset[1] = i + 1 < end && view.at[i + 1] == at + 1 ? s.offset[i + 1] : kNowhere;
-  n.offset[2] = view.up[i] >= begin ? s.offset[view.up[i]] : kNowhere;
-  n.offset[3] = view.down[i] >= 0 && view.down[i] < end ? s.offset[view.down[i]] : kNowhere;
+  n.offset[2] = up < 0 ? kNowhere : (up < begin ? s.offset_before : s.offset)[up];
+  n.offset[3] = down < 0 ? kNowhere : (down >= end ? s.offset_before : s.offset)[down];
   const bool rescore = s.rescore && s.stirred[i];
   const uint16_t since = s.visited[i];
   const bool news = (n.offset[0] != kNowhere && s.moved[i - 1] >= since) ||
                     (n.offset[1] != kNowhere && s.moved[i + 1] >= since) ||
-                    (n.offset[2] != kNowhere && s.moved[view.up[i]] >= since) ||
-                    (n.offset[3] != kNowhere && s.moved[view.down[i]] >= since);
+                    (n.offset[2] != kNowhere && (up < begin ? s.moved_before : s.moved)[up] >= since) ||
+                    (n.offset[3] != kNowhere && (down >= end ? s.moved_before : s.moved)[down] >= since);
   if (!rescore && !news && !(s.rescore && s.cost[i] > s.disagreement * 4)) return;
   s.visited[i] = static_cast<uint16_t>(s.pass);
   Compared patch(view, at);

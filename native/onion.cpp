@@ -14,6 +14,8 @@ namespace {
 constexpr uint8_t kGuessedWeight = 24;
 constexpr int64_t kBudget = 30000000;  // patches looked at by one peeling
 constexpr int kNearPx = 48;
+constexpr int kGrain = 8;                // pixels of a tile
+constexpr double kPatchSeconds = 10e-9;  // of one patch that is looked at, about
 
 // Every so many-th source of the level, the first by chance.
 std::vector<Spot> spread_sources(const Level& level, int samples, uint32_t seed) {
@@ -58,7 +60,7 @@ std::vector<Spot> shifted(const Level& level, int at, const std::vector<int32_t>
 }  // namespace
 
 void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples,
-          const std::vector<int32_t>& shifts, double bias, uint32_t seed, const std::function<void()>& poll) {
+          const std::vector<int32_t>& shifts, double bias, uint32_t seed, ThreadPool& pool) {
   std::vector<Spot> sources = spread_sources(level, samples, seed);
   if (sources.empty()) return;
   std::vector<int32_t> left;
@@ -69,7 +71,6 @@ void peel(Level& level, const LevelView& view, const Kernels& kernels, int sampl
   const int64_t tries = kBudget / std::max<int64_t>(1, static_cast<int64_t>(left.size()));
   const bool all = tries >= static_cast<int64_t>(sources.size());
   if (!all) sources = spread_sources(level, 16, seed);
-  const size_t common = sources.size();
 
   std::vector<int32_t> ring, inner;
   std::vector<uint32_t> values;
@@ -85,20 +86,24 @@ void peel(Level& level, const LevelView& view, const Kernels& kernels, int sampl
     }
     if (ring.empty()) break;  // walled in by void pixels
     values.resize(ring.size());
-    for (size_t k = 0; k < ring.size(); ++k) {
+    auto guess = [&](int pixel) {
+      const size_t k = static_cast<size_t>(pixel);
+      std::vector<Spot> near;
       if (!all) {
-        sources.resize(common);
-        add_near_sources(level, ring[k], static_cast<int>(std::max<int64_t>(tries, 24)), sources);
+        near.assign(sources.begin(), sources.end());
+        add_near_sources(level, ring[k], static_cast<int>(std::max<int64_t>(tries, 24)), near);
       }
-      int winner = kernels.closest(view, ring[k], sources.data(), static_cast<int>(sources.size()));
+      const std::vector<Spot>& some = all ? sources : near;
+      int winner = kernels.closest(view, ring[k], some.data(), static_cast<int>(some.size()));
       const std::vector<Spot> likely = shifted(level, ring[k], shifts);
       const int repeated = kernels.closest(view, ring[k], likely.data(), static_cast<int>(likely.size()));
       if (repeated >= 0 &&
           kernels.cost(view, ring[k], repeated) <= bias * kernels.cost(view, ring[k], winner) + 2000)
         winner = repeated;
       std::memcpy(&values[k], level.pixel(winner), 4);
-      if (k % 256 == 255) poll();
-    }
+    };
+    pool.each(0, static_cast<int>(ring.size()), kGrain, guess,
+              kPatchSeconds * static_cast<double>(std::max<int64_t>(all ? sources.size() : tries, 24)));
     for (size_t k = 0; k < ring.size(); ++k) {
       std::memcpy(level.pixel(ring[k]), &values[k], 4);
       level.weight[static_cast<size_t>(ring[k])] = kGuessedWeight;

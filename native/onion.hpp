@@ -2,16 +2,15 @@
 // the centre of the best of some sampled patches, compared with what is known or already guessed.
 #pragma once
 
-#include <functional>
-
 #include "kernels.hpp"
 #include "level.hpp"
+#include "threads.hpp"
 
 namespace reknit {
 
-// poll() is called now and then. Fills the guide of all target pixels. Leaves the weights as weigh_by_depth()
+// Fills the guide of all target pixels. Leaves the weights as weigh_by_depth()
 // will overwrite them.
 void peel(Level& level, const LevelView& view, const Kernels& kernels, int samples,
-          const std::vector<int32_t>& shifts, double bias, uint32_t seed, const std::function<void()>& poll);
+          const std::vector<int32_t>& shifts, double bias, uint32_t seed, ThreadPool& pool);
 
 }  // namespace reknit

@@ -59,8 +59,8 @@ class TargetPatch {
   __m128i a6_, w6_;
 };
 
-// What a patch of 9 × 9 pixels has around the inner 5 × 5, likewise. A cost that is known to be `enough` after
-// the first part need not be finished: all forms stop at the same place.
+// What a patch of 9 × 9 pixels has around the inner 5 × 5, likewise. A cost that is known to be `enough`
+// after the first part need not be finished: all forms stop at the same place.
 class TargetRing {
  public:
   void aim(const uint8_t* guide, const uint8_t* weight, int stride) {
@@ -106,7 +106,8 @@ class TargetRing {
   }
 
  private:
-  static constexpr int kLines = 14;  // five for the sides of the inner rows, two an outer row, one for their ends
+  static constexpr int kLines =
+      14;  // five for the sides of the inner rows, two an outer row, one for their ends
   static __m128i load(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
   __m128i sides(const uint8_t* p, size_t r) const {
     p += (r + 2) * row_;

@@ -40,7 +40,8 @@ Probe probe(const uint8_t* guide, const bool* target, int width, int height, con
   out.cost.assign(pixels, 0);
   out.share.assign(pixels, 0);
   out.voted.resize(pixels * 4);
-  const std::vector<float> share = vote_shares(level, field, settings.vote_decay, settings.sigma, false);
+  const std::vector<float> share =
+      vote_shares(level, field, settings.vote_decay, settings.sigma, false, pool);
   vote(level, view, field, false, settings, chosen, pool);
   for (int i = 0; i < level.sites.count(); ++i) {
     const size_t k = static_cast<size_t>(i);

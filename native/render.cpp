@@ -9,8 +9,9 @@ namespace reknit {
 namespace {
 
 using Colour = std::array<float, 4>;
-constexpr int kGrain = 4096;        // sites of a tile
-constexpr int kSweepGrain = 16384;  // of one of the many short sweeps
+constexpr int kGrain = 4096;             // sites of a tile
+constexpr int kSweepGrain = 4096;        // of one of the many short sweeps
+constexpr double kRelaxSeconds = 10e-9;  // of one site in one of them, about
 constexpr int kCellSweeps = 60;
 constexpr int kDx[4] = {-1, 1, 0, 0}, kDy[4] = {0, 0, -1, 1};  // to a site's neighbours
 
@@ -260,9 +261,12 @@ class Renderer {
     }
     for (int k = 0; k < settings_.blend_sweeps; ++k) {
       for (const std::vector<int>& sites : by_colour)
-        pool_.split(0, static_cast<int>(sites.size()), kSweepGrain, [&](int first, int last) {
-          for (int j = first; j < last; ++j) relax(sites[static_cast<size_t>(j)], screen);
-        });
+        pool_.split(
+            0, static_cast<int>(sites.size()), kSweepGrain,
+            [&](int first, int last) {
+              for (int j = first; j < last; ++j) relax(sites[static_cast<size_t>(j)], screen);
+            },
+            kRelaxSeconds);
       done(0.4 + 0.6 * (k + 1) / settings_.blend_sweeps);
     }
   }

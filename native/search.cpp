@@ -1,8 +1,34 @@
 #include "search.hpp"
 
 #include <algorithm>
+#include <vector>
 
 namespace reknit {
+
+namespace {
+
+constexpr int kStripSites = 400, kStripRows = 16;  // the least that is worth a strip
+constexpr int kMostStrips = 64;
+constexpr double kSiteSeconds = 0.25e-6;  // of one site in one pass, about
+
+// The first rows of strips of about as many sites each, and the end of the last. Those of backward passes are
+// half a strip further on, so that what ends at a seam of one pass goes on in the next.
+std::vector<int> strips(const LevelView& view, bool backward) {
+  const int* begin = view.row_begin;
+  const int top = static_cast<int>(std::upper_bound(begin, begin + view.height + 1, 0) - begin) - 1;
+  const int bottom = static_cast<int>(std::lower_bound(begin, begin + view.height + 1, view.sites) - begin);
+  const int count = std::min({kMostStrips, view.sites / kStripSites, (bottom - top) / kStripRows});
+  std::vector<int> first = {top};
+  for (int k = backward ? 1 : 2; k < 2 * count; k += 2) {
+    const int64_t site = static_cast<int64_t>(view.sites) * k / (2 * count);
+    const int row = static_cast<int>(std::lower_bound(begin, begin + view.height + 1, site) - begin);
+    if (row > first.back() && row < bottom) first.push_back(row);
+  }
+  first.push_back(bottom);
+  return first;
+}
+
+}  // namespace
 
 LevelView look(Level& level, const Settings& settings) {
   LevelView v{};
@@ -41,16 +67,21 @@ LevelView look(Level& level, const Settings& settings) {
 
 void sweep(const LevelView& view, Field& field, const Pass& pass, const Settings& settings,
            const Kernels& kernels, ThreadPool& pool) {
-  constexpr int kStripRows = 32;
   const bool backward = pass.number % 2 == 0;
-  const int shift = backward ? kStripRows / 2 : 0;
-  const int strips = (view.height + shift + kStripRows - 1) / kStripRows;
-  pool.run(strips, [&](int strip) {
+  const std::vector<int> bounds = strips(view, backward);
+  const bool several = bounds.size() > 2;
+  if (several) {
+    field.offset_before = field.offset;
+    field.moved_before = field.moved;
+  }
+  auto strip = [&](int k) {
     Sweep job{};
     job.offset = field.offset.data();
+    job.offset_before = several ? field.offset_before.data() : nullptr;
+    job.moved_before = several ? field.moved_before.data() : nullptr;
     job.cost = field.cost.data();
-    job.first_row = std::max(0, strip * kStripRows - shift);
-    job.last_row = std::min(view.height, (strip + 1) * kStripRows - shift);
+    job.first_row = bounds[static_cast<size_t>(k)];
+    job.last_row = bounds[static_cast<size_t>(k) + 1];
     job.backward = backward;
     job.rescore = pass.rescore;
     job.radius = pass.radius;
@@ -64,7 +95,8 @@ void sweep(const LevelView& view, Field& field, const Pass& pass, const Settings
     job.visited = field.visited.data();
     job.moved = field.moved.data();
     kernels.sweep(view, job);
-  });
+  };
+  pool.run(static_cast<int>(bounds.size()) - 1, strip, kSiteSeconds * view.sites);
 }
 
 }  // namespace reknit

@@ -30,7 +30,7 @@ struct Settings {
   double potts = 3;                 // price of a label that differs from a neighbour's
   double potts_busy = 4;            // added to it, as a multiple, where texture is strongest
   double repeats = 8;               // price of copying a place once more than its share
-  double foreign = 0.05;            // price of being like nothing near along the hole
+  double foreign = 0.07;            // price of being like nothing near along the hole
   double proximity = 100;           // price of distance
   double proximity_x = 0.2;         // of which this part counts along rows: things repeat along rows
   double confidence = 2.1;          // a target pixel's weight falls by this factor per px from the rim

@@ -16,7 +16,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr double kWorthSharing = 150e-6;  // seconds; waking a thread takes tens of microseconds
+constexpr double kWorthSharing = 80e-6;  // seconds; waking a thread takes tens of microseconds
+constexpr double kLoss = 1.2;            // times what one thread needs: what sharing must not cost
+constexpr int kLongestRest = 32;         // runs
+constexpr double kAwake = 200e-6;        // that a worker looks out for the next run before it sleeps
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -32,9 +35,10 @@ struct ThreadPool::State {
   std::condition_variable wake, idle;
   const std::function<void(int)>* body = nullptr;
   std::atomic<int> next{0};
-  int count = 0, running = 0;
-  unsigned generation = 0;
-  bool stop = false;
+  int count = 0;
+  std::atomic<int> running{0};
+  std::atomic<unsigned> generation{0};
+  std::atomic<bool> stop{false};
   std::exception_ptr failure;
   int rest = 0, next_rest = 1;  // runs to leave the workers asleep: now, and after the next loss
 
@@ -42,10 +46,20 @@ struct ThreadPool::State {
 
   void abandon() { next.store(count, std::memory_order_relaxed); }
 
+  // Waits a little for something to happen, giving the processor to whoever wants it.
+  template <class Happened>
+  static void look_out(const Happened& happened) {
+    const Clock::time_point start = Clock::now();
+    while (!happened() && seconds_since(start) < kAwake) std::this_thread::yield();
+  }
+
   void work() {
     unsigned seen = 0;
     std::unique_lock<std::mutex> lock(mutex);
     for (;;) {
+      lock.unlock();
+      look_out([&] { return stop || generation != seen; });
+      lock.lock();
       wake.wait(lock, [&] { return stop || (generation != seen && body); });
       if (stop) return;
       seen = generation;
@@ -100,6 +114,7 @@ struct ThreadPool::State {
       abandon();
     }
     const double busy = seconds_since(start);
+    look_out([&] { return running == 0; });
     {
       // A worker that has not woken yet finds no tile left; one that runs is waited for.
       std::unique_lock<std::mutex> lock(mutex);
@@ -113,11 +128,11 @@ struct ThreadPool::State {
 
   // Remembers whether sharing paid: `alone` is what the caller would have needed, `wall` what the run took.
   void learn(double alone, double wall) {
-    if (wall < alone) {
+    if (wall < alone * kLoss) {
       next_rest = 1;
     } else {
       rest = next_rest;
-      next_rest = std::min(next_rest * 2, 64);
+      next_rest = std::min(next_rest * 2, kLongestRest);
     }
   }
 };
@@ -140,14 +155,14 @@ int ThreadPool::threads() const { return state_->threads; }
 
 void ThreadPool::run_alone(int count, const std::function<void(int)>& body) { state_->alone(0, count, body); }
 
-void ThreadPool::run(int count, const std::function<void(int)>& body) {
+void ThreadPool::run(int count, const std::function<void(int)>& body, double seconds) {
   State& s = *state_;
   if (s.threads < 2 || count < 2) return run_alone(count, body);
   if (s.rest > 0) {
     --s.rest;
     return run_alone(count, body);
   }
-  // The first tile says whether the rest is worth waking anyone for.
+  if (seconds > 0) return seconds < kWorthSharing ? run_alone(count, body) : s.share(0, count, body);
   const Clock::time_point start = Clock::now();
   body(0);
   if (s.poll) s.poll();
@@ -155,12 +170,16 @@ void ThreadPool::run(int count, const std::function<void(int)>& body) {
   s.share(1, count, body);
 }
 
-void ThreadPool::split(int begin, int end, int grain, const std::function<void(int, int)>& body) {
+void ThreadPool::split(int begin, int end, int grain, const std::function<void(int, int)>& body,
+                       double seconds) {
   const int count = (end - begin + grain - 1) / grain;
-  run(count, [&](int tile) {
-    const int first = begin + tile * grain;
-    body(first, std::min(first + grain, end));
-  });
+  run(
+      count,
+      [&](int tile) {
+        const int first = begin + tile * grain;
+        body(first, std::min(first + grain, end));
+      },
+      seconds * (end - begin));
 }
 
 }  // namespace reknit

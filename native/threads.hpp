@@ -1,4 +1,5 @@
-// A pool of threads that sleep, never spin, and that never make work slower than one thread would.
+// A pool of threads that sleep when there is nothing to do, and that never make work slower than one thread
+// would.
 //
 // Work is a range of independent tiles, claimed one by one. The calling thread claims too, so a pool on a
 // busy machine degrades to the caller doing everything. The pool watches what its workers bring: when a run
@@ -23,14 +24,27 @@ class ThreadPool {
   int threads() const;
 
   // Runs body(i) for every i in [0, count), each exactly once, and returns when all are done. An exception
-  // from any tile ends the run early and is thrown again here.
-  void run(int count, const std::function<void(int)>& body);
+  // from any tile ends the run early and is thrown again here. `seconds` is about how long one thread needs
+  // for all of it; where that is 0 the first tile tells.
+  void run(int count, const std::function<void(int)>& body, double seconds = 0);
 
   // The same without waking anyone: for work too small to share.
   void run_alone(int count, const std::function<void(int)>& body);
 
-  // Splits [begin, end) into tiles of `grain` items and runs body(first, last) on each.
-  void split(int begin, int end, int grain, const std::function<void(int, int)>& body);
+  // Splits [begin, end) into tiles of `grain` items and runs body(first, last) on each. `seconds` is about
+  // how long one thread needs for one item.
+  void split(int begin, int end, int grain, const std::function<void(int, int)>& body, double seconds = 0);
+
+  // The same, with body(i) on each item.
+  template <class Body>
+  void each(int begin, int end, int grain, const Body& body, double seconds = 0) {
+    split(
+        begin, end, grain,
+        [&](int first, int last) {
+          for (int i = first; i < last; ++i) body(i);
+        },
+        seconds);
+  }
 
  private:
   struct State;

@@ -12,6 +12,9 @@ namespace {
 constexpr int kSteps = 32;         // table entries per unit of the exponent
 constexpr int kCut = 30 * kSteps;  // exp(−30) is as good as nothing
 
+constexpr int kGrain = 1024;                                    // sites of a tile
+constexpr double kVoteSeconds = 0.1e-6, kShareSeconds = 30e-9;  // of one site, about
+
 // exp(−k / kSteps), by multiplication: the same on every platform.
 const std::array<float, kCut + 1>& falling_exponential() {
   static const std::array<float, kCut + 1> table = [] {
@@ -47,8 +50,8 @@ Total row_total(const Sites& s, const Field& f, int i) {
 
 }  // namespace
 
-std::vector<float> vote_shares(const Level& level, const Field& field, double decay, double sigma,
-                               bool flat) {
+std::vector<float> vote_shares(const Level& level, const Field& field, double decay, double sigma, bool flat,
+                               ThreadPool& pool) {
   const Sites& s = level.sites;
   const size_t n = static_cast<size_t>(s.count());
   std::array<float, 256> by_depth;
@@ -64,12 +67,15 @@ std::vector<float> vote_shares(const Level& level, const Field& field, double de
     return share;
   }
   std::vector<Total> rows(n);
-  for (size_t i = 0; i < n; ++i) rows[i] = row_total(s, field, static_cast<int>(i));
+  pool.each(
+      0, s.count(), kGrain, [&](int i) { rows[static_cast<size_t>(i)] = row_total(s, field, i); },
+      kShareSeconds);
   const auto& exponential = falling_exponential();
-  for (size_t i = 0; i < n; ++i) {
-    if (field.offset[i] == kNowhere) continue;
+  auto weigh = [&](int site) {
+    const size_t i = static_cast<size_t>(site);
+    if (field.offset[i] == kNowhere) return;
     Total t = rows[i];
-    int up = static_cast<int>(i), down = up;
+    int up = site, down = site;
     for (int k = 0; k < kRadius; ++k) {
       if (up >= 0) up = s.up[static_cast<size_t>(up)];
       if (down >= 0) down = s.down[static_cast<size_t>(down)];
@@ -84,22 +90,24 @@ std::vector<float> vote_shares(const Level& level, const Field& field, double de
         (2 * static_cast<float>(sigma) * static_cast<float>(t.cost) / static_cast<float>(t.count) + 1);
     const float exponent = std::min(static_cast<float>(kCut), static_cast<float>(field.cost[i]) * scale);
     share[i] = by_depth[s.depth[i]] * exponential[static_cast<size_t>(exponent)];
-  }
+  };
+  pool.each(0, s.count(), kGrain, weigh, kShareSeconds);
   return share;
 }
 
 double vote(Level& level, const LevelView& view, Field& field, bool flat, const Settings& settings,
             const Kernels& kernels, ThreadPool& pool) {
-  const std::vector<float> share = vote_shares(level, field, settings.vote_decay, settings.sigma, flat);
+  const std::vector<float> share = vote_shares(level, field, settings.vote_decay, settings.sigma, flat, pool);
   std::vector<uint8_t> changed(share.size(), 0);
   std::atomic<int64_t> change{0}, pixels{0};
-  pool.split(0, level.sites.count(), 4096, [&](int first, int last) {
+  auto vote_some = [&](int first, int last) {
     int64_t n = 0;
     change += kernels.vote(
         view, {field.offset.data(), share.data(), changed.data(), settings.tolerance, first, last}, n);
     pixels += n;
-  });
-  if (!flat) stir(level.sites, changed, field);
+  };
+  pool.split(0, level.sites.count(), kGrain, vote_some, kVoteSeconds);
+  if (!flat) stir(level.sites, changed, field, pool);
   return pixels ? static_cast<double>(change) / (3.0 * static_cast<double>(pixels)) : 0;
 }
 
