@@ -225,7 +225,8 @@ class _Kept:
         self._joins = None
         if prepared.strength_map is not None:
             left = torch.floor(prepared.strength_map.to(clean.device, torch.float32) * run.whole + 1e-4)
-            self._joins = (run.whole - left - run.passed) * run.order
+            joins = (run.whole - left - run.passed) * run.order
+            self._joins = torch.where(left > 0, joins, torch.inf)
 
     def put_back(self, sample: torch.Tensor, index: int, *, first: bool = False) -> torch.Tensor:
         """Return the sample of level ``index`` with the known latents of that level."""

@@ -41,8 +41,9 @@ _MODEL_KEYS = (
 )
 _WHOLE_STEPS = ("LCMScheduler", "DDPMScheduler", "TCDScheduler")
 _OWN_SPACING = ("DDIMScheduler", "PNDMScheduler")
+_NEVER_CLEAN = ("UniPCMultistepScheduler", "DEISMultistepScheduler", "SASolverScheduler")
 _FLOW_MULTISTEP = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
-_BELOW_ONE = 1 - 1e-6
+_BELOW_ONE, _NEARLY_CLEAN = 1 - 1e-6, 1e-3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -291,6 +292,10 @@ def install(scheduler: Any, sigmas: Floats, levels: Levels, device: Any = "cpu")
     between = name in ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler")
     if name in _FLOW_MULTISTEP and levels.flow:
         sigmas = np.minimum(sigmas, _BELOW_ONE)
+    if (
+        sigmas[-1] == 0.0 and name in _NEVER_CLEAN
+    ):  # their formulas divide by it; ComfyUI's UniPC ends there too
+        sigmas = np.append(sigmas[:-1], _NEARLY_CLEAN)
     values = torch.tensor(sigmas, dtype=torch.float32)
     steps = torch.tensor(levels.step_of(sigmas[:-1]), dtype=torch.float32, device=device)
     if between:
@@ -307,7 +312,7 @@ def install(scheduler: Any, sigmas: Floats, levels: Levels, device: Any = "cpu")
         values = torch.cat([values[:1], values[1:-1].repeat_interleave(2), values[-1:]])
         steps = torch.cat([steps[:1], steps[1:].repeat_interleave(2)])
     scheduler.sigmas = values
-    scheduler.timesteps = steps
+    scheduler.timesteps = steps.round().long() if name == "SASolverScheduler" else steps
 
 
 def _given(sigmas: Floats, **_: Any) -> Floats:
