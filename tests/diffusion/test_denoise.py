@@ -100,7 +100,7 @@ def test_every_sampler_arrives(solver: Any, monkeypatch: pytest.MonkeyPatch) -> 
     answer = knowing(monkeypatch, given)
     for options in ({}, {"scheduler": "beta", "rule": "comfyui", "strength": 0.6}, {"strength": 0.7}):
         made = walk(given, solver.name, guidance=1.0, **({"steps": 6} | options))
-        torch.testing.assert_close(made, answer, atol=0.05, rtol=0)
+        torch.testing.assert_close(made, answer, atol=0.25, rtol=0)  # DDIM ends at the first training step
 
 
 @pytest.mark.parametrize("solver", [each for each in SAMPLERS if each.flow], ids=lambda each: each.name)
@@ -110,7 +110,7 @@ def test_samplers_arrive_along_flows(solver: Any, monkeypatch: pytest.MonkeyPatc
     answer = knowing(monkeypatch, given)
     for strength in (1.0, 0.7):
         made = walk(given, solver.name, scheduler="simple", guidance=1.0, steps=5, strength=strength)
-        torch.testing.assert_close(made, answer, atol=0.05, rtol=0)
+        torch.testing.assert_close(made, answer, atol=0.01, rtol=0)
 
 
 def test_a_sampler_that_cannot_walk_flows_says_so() -> None:
