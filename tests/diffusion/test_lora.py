@@ -14,7 +14,9 @@ from safetensors.torch import save_file  # noqa: E402
 from reknit.core.errors import InputError, NotFound  # noqa: E402
 from reknit.core.progress import Reporter  # noqa: E402
 from reknit.diffusion.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
-from reknit.diffusion.lora import family_of, load_lora, locate_lora, unload_lora, use_loras  # noqa: E402
+from reknit.diffusion.lora import apply, family_of, load_lora, locate_lora, named, unload_lora, use_loras  # noqa: E402
+from reknit.diffusion.placed import place  # noqa: E402
+from reknit.diffusion.placement import Placement  # noqa: E402
 from tests.diffusion import tiny  # noqa: E402
 
 RANK, ALPHA = 4, 2.0
@@ -126,6 +128,34 @@ def test_a_lora_of_flux(folders: dict[str, Path], tmp_path: Path) -> None:
         before = layers(checkpoint)[0](x)
         load_lora(checkpoint, tmp_path / "flux.safetensors")
         torch.testing.assert_close(layers(checkpoint)[0](x), before + x @ (up @ down).T, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("offload", ["none", "group", "sequential"])
+def test_a_placed_checkpoint_takes_a_lora(folders: dict[str, Path], tmp_path: Path, offload: str) -> None:
+    name = next(iter(SD15))
+    change = kohya(tmp_path / "one.safetensors", {name: SD15[name]})[name]
+    placed = place(opened(folders["sd15"]), Placement(offload=offload))
+    x = torch.randn(2, 768)
+    with torch.no_grad():
+        before = layers(placed.checkpoint)[0](x)
+        for weight in (1.0, 0.25):
+            apply(placed, {tmp_path / "one.safetensors": weight})
+            after = layers(placed.checkpoint)[0](x)
+            torch.testing.assert_close(after, before + weight * x @ change.T, rtol=1e-4, atol=1e-3)
+        apply(placed, {})
+        assert torch.equal(layers(placed.checkpoint)[0](x), before)
+    placed.free()
+
+
+def test_a_text_names_several(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.safetensors", tmp_path / "t:wo.safetensors"
+    one.write_bytes(b"")
+    two.write_bytes(b"")
+    assert named(f"{one}:0.8, {two}") == {one: 0.8, two: 1.0}
+    assert named(" ") == {}
+    with pytest.raises(InputError) as caught:
+        named(f"{one}:much")
+    assert caught.value.code == "lora.weight"
 
 
 def test_another_familys_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:

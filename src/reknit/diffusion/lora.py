@@ -1,7 +1,7 @@
 """LoRAs: low-rank changes to a checkpoint's networks, loaded with a weight and taken out again without a trace.
 
 Files of kohya's tools, of diffusers and of peft are read; which family a file was made for is read off its shapes.
-It does not parse prompts. Load before a checkpoint is placed: layers are added to its networks.
+It does not parse prompts. Layers are added to the networks: `apply` sees to it that a placement knows them.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -20,6 +20,7 @@ from reknit.diffusion.checkpoint import Checkpoint
 from reknit.models import layouts
 
 if TYPE_CHECKING:
+    from reknit.diffusion.placed import Placed
     from reknit.models.store import Store
 
 _MIXINS = {
@@ -109,6 +110,45 @@ def use_loras(checkpoint: Checkpoint, wanted: Mapping[Path, float]) -> None:
         unload_lora(checkpoint, path)
     for path, weight in wanted.items():
         load_lora(checkpoint, path, weight)
+
+
+def named(text: str, models: Store | None = None) -> dict[Path, float]:
+    """Return the LoRAs that a text such as ``"ink:0.8, film.safetensors"`` names, with their weights.
+
+    Raises
+    ------
+    InputError
+        ``lora.weight``: what follows a colon is no number.
+    NotFound
+        ``lora.unknown``
+    """
+    found: dict[Path, float] = {}
+    for each in filter(None, (part.strip() for part in text.split(","))):
+        name, colon, weight = each.rpartition(":")
+        if not colon or Path(each).is_file():
+            name, weight = each, "1"
+        try:
+            found[locate_lora(name.strip(), models)] = float(weight)
+        except ValueError:
+            raise InputError(
+                f"the weight of a LoRA in {each!r} is no number",
+                code="lora.weight",
+                hint="write NAME:WEIGHT, such as ink:0.8, and a comma between two",
+            ) from None
+    return found
+
+
+def apply(placed: Placed, wanted: Mapping[Path, float]) -> None:
+    """Have exactly these LoRAs in a checkpoint that is placed already.
+
+    Raises
+    ------
+    InputError, NotFound
+        As `load_lora`; the checkpoint then has those that came before the wrong one.
+    """
+    if placed.checkpoint.loras != {path.resolve(): weight for path, weight in wanted.items()}:
+        with placed.altering():
+            use_loras(placed.checkpoint, wanted)
 
 
 def locate_lora(name: str, models: Store | None = None) -> Path:

@@ -83,6 +83,27 @@ class Placed:
                     _to(network, "cpu")
                 _empty_cache(self.device)
 
+    @contextmanager
+    def altering(self) -> Generator[None]:
+        """Have the networks without hooks inside the ``with``, to add layers to them; afterwards they are as before.
+
+        Raises
+        ------
+        OutOfMemory
+        """
+        hooked = self.placement.offload in ("group", "sequential")
+        if hooked:
+            self.free()
+        try:
+            yield
+        finally:
+            if hooked:
+                _arrange(self)
+            elif self.placement.offload == "none":
+                with memory_guard("adding layers", self.device):
+                    for network in (*self.networks("text"), *self.networks("denoiser")):
+                        _to(network, self.device)
+
     def free(self) -> None:
         """Take the checkpoint off the device and its hooks off the networks; they stay usable in main memory."""
         for part in PARTS:
@@ -111,8 +132,13 @@ def place(checkpoint: Checkpoint, placement: Placement) -> Placed:
         ``engine.missing``
     """
     placed = Placed(checkpoint, placement)
+    _arrange(placed)
+    return placed
+
+
+def _arrange(placed: Placed) -> None:
     try:
-        with memory_guard(f"placing the model on {placement.device}", placed.device):
+        with memory_guard(f"placing the model on {placed.device}", placed.device):
             _prepare(placed)
             for part in PARTS:
                 for network in placed.networks(part):
@@ -120,7 +146,6 @@ def place(checkpoint: Checkpoint, placement: Placement) -> Placed:
     except BaseException:
         placed.free()
         raise
-    return placed
 
 
 def _prepare(placed: Placed) -> None:
