@@ -6,6 +6,7 @@ import pytest
 from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo
 from reknit.server import a1111_images as images
+from reknit.server import a1111_lists as lists
 
 
 def box(x0: int, y0: int, x1: int, y1: int) -> Box:
@@ -108,3 +109,18 @@ def test_the_whole_picture_is_made_anew_where_it_is_half_masked() -> None:
     out = work.composed(np.full((80, 160, 3), 250, np.uint8))
     assert (out[:36] == 50).all() and (out[44:, 90:] == 250).all()
     assert set(np.unique(out[44:, :70])) == {249}
+
+
+def test_every_name_means_a_sampler_of_the_engine() -> None:
+    from reknit.diffusion.sampler import sampler
+
+    for name, aliases, _ in lists.SAMPLERS:
+        for schedule in lists.SCHEDULERS:
+            for word in (name, *aliases, f"{name} {schedule['label']}", name.upper()):
+                found, label = lists.sampler_of(word, None)
+                assert found == name
+                assert sampler(found, label).solver.a1111 == name  # pyright: ignore[reportOptionalMemberAccess]
+    assert lists.sampler_of("DPM++ 2M Karras", "simple") == ("DPM++ 2M", "Karras")
+    assert lists.sampler_of("Euler a", "automatic") == ("Euler a", None)
+    assert lists.sampler_of("unheard of", "sgm_uniform") == ("DPM++ 2M", "SGM Uniform")
+    assert lists.automatic("DPM++ 2M SDE") == "Exponential" and lists.automatic("Euler") is None
