@@ -30,6 +30,9 @@ from reknit.engines.kept import KEPT, free_of
 LEAST_PX = 8
 """A crop's side; nothing smaller has a latent of its own."""
 
+_FROM_AROUND = ("fill", "exemplar")
+"""What a hole may hold before that is taken from its surroundings; with all else a whole picture can be painted."""
+
 _LIBRARIES = ("torch", "diffusers", "transformers")
 _BATCH_BYTES_PER_PX = 8000  # of a device's memory, for one more picture at once
 _MOST_AT_ONCE = 8
@@ -79,7 +82,7 @@ class DiffusionSession:
         """
         report.step("preparing", 0.0)
         size = Size.of(crop.hole.shape)
-        if crop.hole.all():
+        if crop.hole.all() and params["content"] in _FROM_AROUND:
             raise InputError(
                 "the hole leaves nothing to fill it from", code="mask.full", hint="mask a smaller part"
             )

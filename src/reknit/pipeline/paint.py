@@ -23,7 +23,7 @@ from reknit.core.image import Photo
 from reknit.core.options import check_all
 from reknit.core.progress import Part, Placed, Report, Reporter
 from reknit.engines import registry
-from reknit.engines.base import Configurable, Crop, Engine, EngineSpec, Models
+from reknit.engines.base import Configurable, Crop, Engine, EngineSpec, Foreseeing, Models
 
 GREY = 128
 
@@ -98,6 +98,8 @@ def paint(
     fitted = _fitted(engine, request.size)
     crop = _crop(request, fitted)
     session = engine.load(threads=threads)
+    if isinstance(session, Foreseeing):
+        session.foresee([(seed + i) % 2**32 for i in range(request.count)])
     whole = Box.whole(request.size)
     shown = (request.size.width / fitted.working.width, request.size.height / fitted.working.height)
     photos: list[Photo] = []

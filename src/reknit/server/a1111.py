@@ -102,7 +102,7 @@ async def txt2img(asked: Asked, request: Request) -> Response:
     work.must_paint(order.offer)
     running = _running(asked, "txt2img")
     desk.under_way.append(running)
-    params = order.params(content="noise", strength=1.0, side=max(asked.width, asked.height))
+    params = order.params(content="noise", strength=1.0, side=errands.side_of(asked.width, asked.height))
     payload = {
         "image": None, "width": asked.width, "height": asked.height, "engine": order.offer.engine,
         "params": params, "seed": order.seed, "count": order.count,

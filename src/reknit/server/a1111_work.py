@@ -222,7 +222,7 @@ class Inpaint:
             "seed": (order.seed + first) % 2**32,
             "count": count,
         }
-        side = max(asked.width, asked.height)
+        side = errands.side_of(asked.width, asked.height)
         hole = None if work is None else self._hole(work)
         if work is None or hole is None or (order.offer.paints and bool(hole.all())):
             must_paint(order.offer)

@@ -92,6 +92,11 @@ async def run(
     return dict(job["result"])
 
 
+def side_of(width: int, height: int) -> int:
+    """Return the engines' option ``side`` for a picture that is worked at as it is: of a square of its area."""
+    return min(4096, max(64, round((width * height) ** 0.5)))
+
+
 def cancel(rooms: Rooms, errand: Errand) -> None:
     """Ask an errand's job to stop; one that is not queued yet is stopped when it is."""
     errand.cancelled = True

@@ -39,6 +39,8 @@ MAX_N = 10
 MAX_PARTIAL = 3
 MAX_SIDE = 8192
 MAX_FILES, MAX_FIELDS, MAX_PROMPT = 17, 100, 32_000
+WHOLE_STRENGTH = 0.75
+"""How much a picture without a mask is changed, unless the request says."""
 RETRYABLE = frozenset({"jobs.queue-full", "guard.rate"})
 ASKED_WRONGLY = ("image.", "mask.", "option.", "request.")
 
@@ -122,7 +124,7 @@ async def generations(request: Request) -> Response:
     _must_paint(offer)
     width, height = wish.size or (offer.native_px, offer.native_px)
     payload = _payload(offer, wish, image=None, width=width, height=height)
-    payload["params"] |= offer.params({"content": "noise", "side": max(width, height)})
+    payload["params"] |= offer.params({"content": "noise", "side": errands.side_of(width, height)})
     return await _answered(request, wish, Work(kind="paint", payload=payload), "image_generation")
 
 
@@ -278,8 +280,11 @@ def _edit(rooms: Rooms, offer: Offer, wish: Wish, data: bytes, mask: bytes | Non
                 f"the model {offer.name!r} needs a mask: a PNG of the picture's size, transparent where it is edited",
                 param="mask", why="mask_required",
             )  # fmt: skip
-        name = errands.uploaded(rooms, image, "edit.png")
-        return Work(kind="paint", payload=_payload(offer, wish, image=name, **size))
+        payload = _payload(offer, wish, image=errands.uploaded(rooms, image, "edit.png"), **size)
+        payload["params"] = (
+            offer.params({"content": "original", "strength": WHOLE_STRENGTH}) | payload["params"]
+        )
+        return Work(kind="paint", payload=payload)
     if not weight.any():
         raise Complaint(
             "the mask is transparent nowhere: nothing is to be edited", param="mask", why="empty_mask"

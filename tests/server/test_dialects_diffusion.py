@@ -1,0 +1,125 @@
+"""The dialects over a real diffusion model, tiny and of random weights: what clients get from it through the server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("diffusers")
+
+from tests.diffusion import tiny
+from tests.server.live import Server, photo, png
+
+webuiapi = pytest.importorskip("webuiapi", reason="pip install 'reknit[test]'")
+openai = pytest.importorskip("openai", reason="pip install 'reknit[test]'")
+
+MASK = np.zeros((128, 128), np.uint8)
+MASK[20:40, 16:52] = 255
+
+
+def installed(models: Path, name: str, kind: str) -> None:
+    """Put a tiny model where the server looks for models, with the card that says what it is."""
+    folder = tiny.tiny_folder(models.parent / "made", "sd15", kind)
+    models.mkdir(parents=True, exist_ok=True)
+    folder.rename(models / name)
+    files = sorted(p.relative_to(models / name).as_posix() for p in (models / name).rglob("*") if p.is_file())
+    card = [f"[model.{name}]", 'title = "Tiny"', 'engine = "diffusion"', 'family = "sd15"']
+    card += ['licence = "none"', "native_px = 64", "multiple_of = 8"]
+    for file in files:
+        card += [
+            f"[[model.{name}.files]]",
+            f"name = {json.dumps(file)}",
+            f'url = "https://example.org/{file}"',
+        ]
+    (models / name / "model.toml").write_text("\n".join(card) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("diffusion")
+    installed(root / "models", "tiny-inpaint", "inpaint")
+    installed(root / "models", "tiny-base", "base")
+    with Server.started(root, "--models-dir", str(root / "models"), REKNIT_THREADS="2") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[Any]:
+    url = server.client.base_url
+    client = webuiapi.WebUIApi(host=url.host, port=url.port)
+    yield client
+    client.session.close()
+
+
+def last_job(server: Server) -> Any:
+    return server.client.get(server.url("jobs"), params={"limit": 1}).json()["jobs"][0]
+
+
+def test_a1111_s_client_inpaints(client: Any, server: Server) -> None:
+    assert client.util_get_model_names()[-2:] == ["tiny-base", "tiny-inpaint"]
+    image, mask = Image.fromarray(photo()), Image.fromarray(MASK)
+    result = client.img2img(
+        images=[image], mask_image=mask, prompt="a cat", steps=2, width=96, height=64, seed=3, mask_blur=0,
+        inpaint_full_res_padding=8, sampler_name="DPM++ 2M", scheduler="karras", denoising_strength=0.8,
+    )  # fmt: skip
+    out = np.asarray(result.image)
+    assert (out[MASK == 0] == photo()[MASK == 0]).all() and (out[MASK > 0] != photo()[MASK > 0]).any()
+    job = last_job(server)
+    assert job["payload"]["params"]["model"] in ("tiny-base", "tiny-inpaint")
+    assert job["result"]["plan"]["regions"] == [
+        {"hole": job["result"]["plan"]["regions"][0]["hole"], "context": [0, 0, 96, 64]}
+    ]
+    again = client.img2img(
+        images=[image], mask_image=mask, prompt="a cat", steps=2, width=96, height=64, seed=3, mask_blur=0,
+        inpaint_full_res_padding=8, sampler_name="DPM++ 2M Karras", denoising_strength=0.8,
+    )  # fmt: skip
+    assert (np.asarray(again.image) == out).all()
+
+
+def test_a1111_s_client_paints(client: Any) -> None:
+    made = client.txt2img(prompt="a boat", steps=2, width=72, height=64, seed=4, batch_size=2)
+    assert [image.size for image in made.images] == [(72, 64)] * 2
+    assert (np.asarray(made.images[0]) != np.asarray(made.images[1])).any()
+    plain = client.img2img(
+        images=[Image.fromarray(photo())], steps=4, width=64, height=64, denoising_strength=0.5
+    )
+    assert plain.image.size == (64, 64)
+    full = client.img2img(
+        images=[Image.fromarray(photo())],
+        mask_image=Image.fromarray(MASK),
+        mask_blur=0,
+        steps=2,
+        width=72,
+        height=40,
+    )
+    assert (np.asarray(full.image)[MASK == 0] == photo()[MASK == 0]).all()
+
+
+def test_openai_s_client_edits_and_paints(server: Server) -> None:
+    cutout = np.dstack((np.full((128, 128, 3), 255, np.uint8), 255 - MASK))
+    with openai.OpenAI(base_url=f"{server.client.base_url}v1", api_key="k") as client:
+        few = {"steps": 2, "seed": 1}
+        edit = client.images.edit(image=png(photo()), mask=png(cutout), prompt="a cat", extra_body=few)
+        told = list(
+            client.images.edit(
+                image=png(photo()), mask=png(cutout), prompt="a cat", stream=True, partial_images=2,
+                extra_body={**few, "steps": 8},
+            )
+        )  # fmt: skip
+        whole = client.images.edit(image=png(photo()), prompt="a cat", extra_body=few)
+        made = client.images.generate(prompt="a boat", size="72x64", model="tiny-base", extra_body=few)
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each.data[0].b64_json))))
+        for each in (edit, whole, made)
+    ]
+    assert (pictures[0][MASK == 0] == photo()[MASK == 0]).all()
+    assert [picture.shape for picture in pictures] == [(128, 128, 3), (128, 128, 3), (64, 72, 3)]
+    assert told[-1].type == "image_edit.completed" and len(told) > 1
