@@ -5,13 +5,17 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
+diffusers = pytest.importorskip("diffusers")
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from reknit.diffusion.denoise import denoise  # noqa: E402
+from reknit.diffusion.predictor import ControlInput  # noqa: E402
 from reknit.diffusion.prepare import prepare  # noqa: E402
 from reknit.diffusion.prompt import encode_prompt  # noqa: E402
 from reknit.diffusion.sampler import Sampler  # noqa: E402
-from tests.diffusion.stages import PROMPT, placed, scene, theirs  # noqa: E402
+from tests.diffusion.stages import PROMPT, SIDE, pipeline, placed, scene, theirs  # noqa: E402
 
 STEPS = 4
 TOLERANCE = 1e-4
@@ -101,3 +105,37 @@ def test_other_schedulers(scheduler: str) -> None:
     )
     made = ours(model, Sampler(config=config), strength=0.75, guidance=5.0)
     assert float((made - reference).abs().max()) <= TOLERANCE
+
+
+def test_a_control_network_takes_part_as_in_its_pipeline() -> None:
+    model, (picture, hole) = placed("sd15", "base"), scene()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        network = diffusers.ControlNetModel.from_unet(model.checkpoint.denoiser).eval()
+        for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    edges = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    pipe = diffusers.StableDiffusionControlNetInpaintPipeline(
+        **pipeline(model).components | {"controlnet": network}, requires_safety_checker=False
+    )
+    pipe.set_progress_bar_config(disable=True)
+    reference = pipe(
+        prompt=PROMPT,
+        negative_prompt="bad",
+        image=Image.fromarray(picture),
+        mask_image=Image.fromarray(hole.astype(np.uint8) * 255),
+        control_image=edges,
+        controlnet_conditioning_scale=0.7,
+        height=SIDE,
+        width=SIDE,
+        strength=1.0,
+        guidance_scale=5.0,
+        num_inference_steps=STEPS,
+        generator=torch.Generator().manual_seed(3),
+        output_type="latent",
+    ).images
+    controls = [ControlInput(network=network, picture=edges, weight=0.7)]
+    made = ours(model, Sampler(), strength=1.0, guidance=5.0, controls=controls)
+    without = ours(model, Sampler(), strength=1.0, guidance=5.0)
+    assert float((made - reference).abs().max()) <= TOLERANCE
+    assert float((made - without).abs().max()) > 100 * TOLERANCE

@@ -10,10 +10,13 @@ import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import fields, is_dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from reknit.diffusion.checkpoint import Checkpoint
 
 _DEFAULT_BYTES = 256 << 20
 
@@ -31,15 +34,15 @@ def key_of(stage: str, *parts: Any) -> str:
     return digest.hexdigest()
 
 
-def identity(checkpoint: Any) -> str:
+def identity(checkpoint: Checkpoint) -> str:
     """Return what tells a checkpoint with its LoRAs from any other, for keys."""
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
         for file in checkpoint.files
         if file.exists()
     ]
-    loras: dict[str, float] = getattr(checkpoint, "loras", {})
-    return repr((checkpoint.source, files, sorted(loras.items())))
+    loras = sorted((str(name), weight) for name, weight in checkpoint.loras.items())
+    return repr((checkpoint.source, files, loras))
 
 
 class StageCache:

@@ -2,7 +2,7 @@
 
 The rule is EasyCache's (Zhou et al. 2025, arXiv:2507.02860), which like TeaCache and First-Block Cache judges by how
 much the input has moved since the last full evaluation; it needs no look inside the network, so it serves UNets and
-transformers alike. It costs fidelity: `docs/samplers.md` states how much was measured.
+transformers alike. It costs fidelity: the picture is another one, and coarser the higher the threshold.
 """
 
 from __future__ import annotations
