@@ -95,6 +95,7 @@ class NativePainter:
 
     placed: Placed
     cache: StageCache
+    models: Models | None = None
 
     @property
     def placement(self) -> Placement:
@@ -114,6 +115,7 @@ class NativePainter:
         guided = not flow and values["guidance"] > 1
         chosen = sampler(values["sampler"], values["scheduler"])
         report.step("reading the prompt", 0.0)
+        self._take_loras(values)
         conditioning = encode_prompt(
             placed,
             values["prompt"],
@@ -164,6 +166,15 @@ class NativePainter:
         report.step("decoding", _STEPPED)
         made = decode(placed, latents, note=note)
         return [np.rint(picture * 255).astype(np.uint8) for picture in made]
+
+    def _take_loras(self, values: Mapping[str, Any]) -> None:
+        """Have the LoRAs in the model that the option and the prompt's tags name, and no others."""
+        from reknit.diffusion import emphasis, lora
+
+        store = self.models() if self.models else None
+        wanted = lora.named(values["lora"] or "", store)
+        tags = emphasis.parse(values["prompt"]).loras
+        lora.apply(self.placed, wanted | {lora.locate_lora(name, store): weight for name, weight in tags})
 
     def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """Return what a record needs."""
@@ -255,7 +266,7 @@ def _opened(found: Found, placement: Placement, models: Models | None, report: R
     from reknit.diffusion.stage_cache import StageCache
 
     opened = open_checkpoint(found.source, models=models() if models else None, report=report)
-    return NativePainter(placed=place(opened, placement), cache=StageCache(CACHE_BYTES))
+    return NativePainter(placed=place(opened, placement), cache=StageCache(CACHE_BYTES), models=models)
 
 
 def _stamp(path: Path) -> Sequence[Any]:
