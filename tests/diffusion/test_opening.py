@@ -274,6 +274,15 @@ def test_the_clip_vocabulary_of_a_package_makes_the_true_tokenizer(
     assert made.pad_token == "<|endoftext|>"
 
 
+def test_the_true_vocabulary_gives_the_published_numbers() -> None:
+    if tokenizers.shipped() is None:
+        pytest.skip("no package here ships CLIP's vocabulary")
+    clip, padded = tokenizers.find(["clip-l", "open-clip-g"], [49_408, 49_408])
+    assert len(clip) == len(padded) == 49_408
+    assert clip("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
+    assert padded("a cat", padding="max_length", max_length=6).input_ids == [49406, 320, 2368, 49407, 0, 0]
+
+
 def test_tokenizers_come_from_the_hubs_cache_if_they_fit(tmp_path: Path) -> None:
     for name, tokenizer in tiny.tiny_tokenizers("flux").items():
         tokenizer.save_pretrained(tmp_path / "models--a--b" / "snapshots" / "1" / name)

@@ -21,7 +21,8 @@ PACKAGES = ("open_clip", "clip", "mobileclip")
 """Packages that ship CLIP's vocabulary; they are looked into, never imported."""
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
-_MERGES = 49_152 - 2 * 256 - 2
+_MERGES = 49_152 - 256 - 2
+"""The file holds more; CLIP was trained with these: 49 408 tokens with the bytes and the two marks."""
 
 _HINTS = {
     "clip": "pip install open-clip-torch, which ships it; or put the folder tokenizer of the model's repository "
