@@ -94,7 +94,7 @@ def test_cancel_and_retry_in_a_terminal_reach_open_pages(short: Server) -> None:
                 if found.get("id") == job and "state" in found and seen[-1:] != [found["state"]]:
                     seen.append(found["state"])
                     ready.set()
-                    if seen[-3:] == ["cancelled", "queued", "running"]:
+                    if "cancelled" in seen and seen[-1] == "running":
                         over.set()
                         return
 

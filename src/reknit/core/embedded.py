@@ -20,8 +20,8 @@ _STRIPS, _STRIP_BYTES = 0x0111, 0x0117
 _JPEG_AT, _JPEG_BYTES = 0x0201, 0x0202
 _MOST_DIRECTORIES = 8
 # A JPEG file in base64 begins with these letters; XML may break its lines by entities.
-_BASE64_JPEG = re.compile(rb"/9j/(?:[A-Za-z0-9+/=\s]|&#x?[0-9A-Fa-f]{1,4};){64,}")
-_EXTENDED = re.compile(rb"""\s*xmpNote:HasExtendedXMP\s*=\s*(?:"[^"]*"|'[^']*')""")
+_BASE64_JPEG = rb"/9j/(?:[A-Za-z0-9+/=\s]|&#x?[0-9A-Fa-f]{1,4};){64,}"
+_EXTENDED = rb"""\s*xmpNote:HasExtendedXMP\s*=\s*(?:"[^"]*"|'[^']*')"""
 
 
 def without_pictures(block: bytes) -> bytes:
@@ -45,7 +45,7 @@ def without_pictures(block: bytes) -> bytes:
 
 def xmp_without_pictures(packet: bytes) -> bytes:
     """Return an XMP packet without JPEG files in base64 and without its pointer to an extended packet."""
-    return _EXTENDED.sub(b"", _BASE64_JPEG.sub(b"", packet))
+    return re.sub(_EXTENDED, b"", re.sub(_BASE64_JPEG, b"", packet))
 
 
 def _unlink(out: bytearray) -> None:
