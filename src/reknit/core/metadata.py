@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from reknit.core import embedded, exif
+from reknit.core import exif
 from reknit.core.image import Metadata
 
 _JPEG_EXIF = b"Exif\0\0"
@@ -98,6 +98,10 @@ def _found(
 def without_pictures(found: Found) -> Found:
     """Return ``found`` without thumbnails and previews, and a note: they would show what the photo no longer does."""
     given = found.metadata
+    if not (given.exif or given.xmp or given.blocks):
+        return found
+    from reknit.core import embedded
+
     kept = ((name, _cleaned(name, body)) for name, body in given.blocks)
     metadata = replace(
         given,
@@ -116,6 +120,8 @@ def _cleaned(name: str, body: bytes) -> bytes | None:
         _JPEG_XMP_MORE
     ):  # what is too long for a packet: pictures, depth maps
         return None
+    from reknit.core import embedded
+
     if name == "E1" and body.startswith(_JPEG_EXIF):
         return _JPEG_EXIF + embedded.without_pictures(body[len(_JPEG_EXIF) :])
     if name == "E1" and body.startswith(_JPEG_XMP):
