@@ -62,6 +62,10 @@ class Runner(Protocol):
         """Yield outcomes, and now and then None; see `Processes.run`."""
         ...
 
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -217,14 +221,14 @@ class Batch:
 
         def take(most: int) -> list[Item]:
             if not waiting:
-                waiting.extend(reversed(self.ledger.take(AHEAD)))
+                waiting.extend(reversed(self.ledger.take(max(AHEAD, most))))
             taken = [waiting.pop() for _ in range(min(most, len(waiting)))]
             self._weights.update((item.id, item.file_bytes + _UNSEEN_BYTES) for item in taken)
             return taken
 
         held: list[Outcome] = []
         committed = time.monotonic()
-        with closing(runner.run(take, self._stopping)) as outcomes:
+        with closing(runner), closing(runner.run(take, self._stopping)) as outcomes:
             try:
                 for outcome in outcomes:
                     if outcome is not None:
@@ -244,7 +248,8 @@ class Batch:
             yield from self.run()
 
     def _settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Commit outcomes; return the final ones."""
+        """Commit outcomes; return the final ones. A cluster may tell the same twice, after a node was lost."""
+        outcomes = [outcome for outcome in outcomes if outcome.id in self._weights]
         for outcome in outcomes:
             for name, data in zip(("before", "after"), outcome.thumbs, strict=False):
                 _keep_thumb(self.record, outcome.id, name, data)
@@ -259,11 +264,13 @@ class Batch:
         return final
 
     def _runner(self) -> Runner:
+        on_gpu = wants_gpu(self.setup)
         if self._ray is not None:
             from reknit.batch.on_ray import Cluster
 
-            return Cluster(self.setup, address=self._ray, workers=self._workers, threads=self._threads)
-        on_gpu = wants_gpu(self.setup)
+            return Cluster(
+                self.setup, address=self._ray, workers=self._workers, threads=self._threads, on_gpu=on_gpu
+            )
         workers, self.reason = self._workers, "as asked"
         if workers is None:
             largest = max((_pixels(place) for place in self.ledger.largest(3)), default=0)

@@ -9,6 +9,7 @@ one again changes nothing. The ledger stays with the process that started the ba
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -19,8 +20,8 @@ from reknit.core.errors import ExternalError, Unavailable
 
 CHUNK = 20_000
 """Items are given to Ray so many at a time; the driver holds no more."""
-CALL = 8
-"""Items an actor gets in one call; its line overlaps their reading, filling and writing."""
+CALL_MOST, CALLS_EACH = 32, 8
+"""An actor gets at most so many items in a call, and its share of a chunk in at least so many calls."""
 
 
 class Worker:
@@ -73,50 +74,67 @@ class Cluster:
     ) -> None:
         self._setup = setup
         self._threads = threads or 1
-        self._ray = _connected(address)
+        self._ray = _imported()
+        self._joined = not self._ray.is_initialized()
+        if self._joined:
+            _join(self._ray, address)
         resources = self._ray.cluster_resources()
         self._gpus = 1 if on_gpu and resources.get("GPU", 0) >= 1 else 0
         most = resources["GPU"] if self._gpus else resources.get("CPU", 1) / self._threads
         self.workers = workers or max(1, int(most))
 
     def run(self, take: Take, stopping: threading.Event) -> Generator[Outcome | None]:
-        """Yield outcomes as they come; see `Processes.run`. What runs when ``stopping`` is set is finished."""
-        while not stopping.is_set() and (items := take(CHUNK)):
-            yield from self._chunk(items, stopping)
+        """Yield outcomes as they come; see `Processes.run`.
 
-    def _chunk(self, items: list[Item], stopping: threading.Event) -> Generator[Outcome | None]:
+        Once ``stopping`` is set what runs is left alone: its outputs are whole or absent, and resuming finds out.
+        """
+        while not stopping.is_set() and (items := take(CHUNK)):
+            try:
+                for text in self._outcomes(items):
+                    yield Outcome.of(json.loads(text))
+                    if stopping.is_set():
+                        return
+            except self._ray.exceptions.RayError as error:
+                raise ExternalError(
+                    f"the cluster gave up: {error}",
+                    code="batch.cluster",
+                    hint="--resume goes on where it stopped",
+                ) from error
+
+    def _outcomes(self, items: list[Item]) -> Generator[str]:
         from ray import data  # pyright: ignore[reportMissingImports]
 
         library: Any = data
-        context = library.DataContext.get_current()
-        context.enable_progress_bars = False
-        rows = [{"item": json.dumps(item.to_dict())} for item in items]
-        calls = max(1, -(-len(rows) // CALL))
+        library.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        each = min(CALL_MOST, max(1, len(items) // (CALLS_EACH * self.workers)))
         done = (
-            library.from_items(rows, override_num_blocks=min(calls, 8 * self.workers))
+            library.from_items(
+                [{"item": json.dumps(item.to_dict())} for item in items],
+                override_num_blocks=-(-len(items) // each),
+            )
             .map_batches(
                 Worker,
                 fn_constructor_args=(self._setup.to_dict(), self._threads),
-                batch_size=CALL,
-                compute=library.ActorPoolStrategy(min_size=1, max_size=self.workers),
+                batch_size=None,
+                compute=library.ActorPoolStrategy(
+                    min_size=1, max_size=self.workers, initial_size=self.workers
+                ),
                 num_cpus=self._threads,
                 num_gpus=self._gpus or None,
             )
             .iter_batches(batch_size=None, prefetch_batches=0)
         )
-        try:
-            for batch in done:
-                for text in batch["outcome"]:
-                    yield Outcome.of(json.loads(text))
-        except self._ray.exceptions.RayError as error:
-            raise ExternalError(
-                f"the cluster gave up: {error}",
-                code="batch.cluster",
-                hint="--resume goes on where it stopped",
-            ) from error
+        for batch in done:
+            yield from batch["outcome"].tolist()
+
+    def close(self) -> None:
+        """Leave the cluster, if this joined it."""
+        if self._joined:
+            self._ray.shutdown()
 
 
-def _connected(address: str) -> Any:
+def _imported() -> Any:
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -125,14 +143,15 @@ def _connected(address: str) -> Any:
             code="batch.no-ray",
             hint="pip install 'reknit[cluster]'",
         ) from error
-    library: Any = ray
-    if not library.is_initialized():
-        try:
-            library.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError) as error:
-            raise Unavailable(
-                f"there is no Ray cluster at {address}",
-                code="batch.no-cluster",
-                hint="ray start --head begins one on this machine",
-            ) from error
-    return library
+    return ray
+
+
+def _join(ray: Any, address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError) as error:
+        raise Unavailable(
+            f"there is no Ray cluster at {address}",
+            code="batch.no-cluster",
+            hint="ray start --head begins one on this machine",
+        ) from error

@@ -122,8 +122,12 @@ class Processes:
             for worker in self._workers:
                 worker.finish()
         finally:
-            for worker in self._workers:
-                worker.kill()
+            self.close()
+
+    def close(self) -> None:
+        """End the workers, if any still run."""
+        for worker in self._workers:
+            worker.kill()
 
     def _started(self, number: int) -> _Worker:
         device = self._devices[number % len(self._devices)] if self._devices else None
