@@ -21,8 +21,8 @@ from reknit.core.mask import Mask
 CORNERS = ("bottom-right", "bottom-left", "top-right", "top-left")
 CORNER_SHARE = (0.5, 0.2)
 """How much of a photo's width and height a corner is."""
-LEAST_DIGITS = 4
-"""A row of fewer marks is no date."""
+LEAST_DIGITS, MOST_DIGITS = 4, 24
+"""A row of fewer marks, or of more, is no date."""
 
 _WORK_SIDE_PX = 1600
 _LEAST_CONTRAST = 48.0
@@ -85,7 +85,7 @@ def _digits(pixels: NDArray[np.uint8], short_px: float) -> NDArray[np.uint8]:
     level: Any = cv2.threshold(glow, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0]
     marks = (glow > max(_LEAST_CONTRAST, 0.8 * float(level))).astype(np.uint8)
     # Segments of one digit belong together.
-    joined = cv2.dilate(marks, np.ones((max(2, round(0.004 * short_px)),) * 2, np.uint8))
+    joined = cv2.dilate(marks, np.ones((max(2, round(0.002 * short_px)),) * 2, np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     row = _row(stats[1:], short_px)
     if row is None:
@@ -119,7 +119,7 @@ def _glow(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _row(stats: NDArray[Any], short_px: float) -> Sequence[int] | None:
     """Return the box of the longest row of marks of one height, if it is long enough to be a date."""
     low, high = (share * short_px for share in _HEIGHTS)
-    marks = [s.tolist() for s in stats if low <= s[3] <= high and s[2] <= 1.6 * s[3]]
+    marks = [s.tolist() for s in stats if low <= s[3] <= high and s[2] <= 12 * s[3]]
     best: list[list[int]] = []
     for _, y, _, height, _ in marks:
         row = [
@@ -128,9 +128,10 @@ def _row(stats: NDArray[Any], short_px: float) -> Sequence[int] | None:
             if abs(m[1] + m[3] / 2 - y - height / 2) < 0.3 * height and 0.7 * height <= m[3] <= 1.4 * height
         ]
         row = _close(sorted(row), 4 * height)
-        if len(row) > len(best):
+        if _count(row) > _count(best):
             best = row
-    if len(best) < LEAST_DIGITS:
+    # Of a wall's joints or a meadow's stalks there are more beside the row than in it.
+    if not LEAST_DIGITS <= _count(best) <= MOST_DIGITS or _count(marks) > 2 * _count(best):
         return None
     return (
         min(m[0] for m in best),
@@ -138,6 +139,11 @@ def _row(stats: NDArray[Any], short_px: float) -> Sequence[int] | None:
         max(m[0] + m[2] for m in best),
         max(m[1] + m[3] for m in best),
     )
+
+
+def _count(row: list[list[int]]) -> int:
+    """Return about how many digits a row has; some touch each other."""
+    return sum(max(1, round(m[2] / (0.85 * m[3]))) for m in row)
 
 
 def _close(row: list[list[int]], gap_px: float) -> list[list[int]]:
@@ -148,5 +154,5 @@ def _close(row: list[list[int]], gap_px: float) -> list[list[int]]:
         if part and mark[0] - (part[-1][0] + part[-1][2]) > gap_px:
             part = []
         part = [*part, mark]
-        best = max(best, part, key=len)
+        best = max(best, part, key=_count)
     return best
