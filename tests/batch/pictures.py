@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from reknit.core import codec
+from reknit.core.result import FillResult
+
 SUFFIXES = ("jpg", "png", "webp", "tif", "jpg", "gif")
 MASK_PX = 40
 
@@ -78,3 +81,8 @@ def digests(folder: Path) -> dict[str, str]:
         for p in folder.rglob("*")
         if p.is_file()
     }
+
+
+def save_alone(result: FillResult, source: Path, path: Path) -> None:
+    """Write the result of a single fill of ``source`` as the command line does."""
+    codec.write(result.with_recipe(0, codec.container_of(path), photo_name=source.name), path)

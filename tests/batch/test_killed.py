@@ -17,7 +17,7 @@ import pytest
 import reknit
 from reknit.batch.item import Outcome
 from reknit.batch.ledger import FILE_NAME, Ledger
-from tests.batch.pictures import Made, digests, make
+from tests.batch.pictures import Made, digests, make, save_alone
 
 START = "from reknit.cli.main import main; main()"
 
@@ -82,7 +82,9 @@ def check(made: Made, out: Path, record: Path) -> None:
         if outcome.done:
             written = Path(outcome.outputs[0])
             alone = single / f"alone{written.suffix}"
-            reknit.fill(made.source / name, made.mask_of(name), threads=1).save(alone)
+            save_alone(
+                reknit.fill(made.source / name, made.mask_of(name), threads=1), made.source / name, alone
+            )
             assert alone.read_bytes() == written.read_bytes(), name
 
 

@@ -15,7 +15,7 @@ import reknit
 from reknit.batch.item import Item, Outcome, Setup
 from reknit.batch.on_ray import Worker
 from reknit.core.errors import Unavailable
-from tests.batch.pictures import digests, make
+from tests.batch.pictures import digests, make, save_alone
 
 
 def test_an_actor_does_rows_and_answers_in_json(tmp_path: Path) -> None:
@@ -72,7 +72,9 @@ def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any) -> None:
         if outcome.done:
             written = Path(outcome.outputs[0])
             alone = tmp_path / f"alone{written.suffix}"
-            reknit.fill(made.source / name, made.mask_of(name), threads=1).save(alone)
+            save_alone(
+                reknit.fill(made.source / name, made.mask_of(name), threads=1), made.source / name, alone
+            )
             assert alone.read_bytes() == written.read_bytes(), name
 
 

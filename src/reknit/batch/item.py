@@ -44,6 +44,8 @@ class Setup:
         Where a time stamp is looked for.
     quality : int or None
         Of outputs that are encoded anew.
+    recipe : bool
+        PNG files hold how they were made.
     overwrite : bool
         Outputs may replace files that were there before the batch; sources are never replaced.
     max_pixels, max_bytes : int
@@ -68,6 +70,7 @@ class Setup:
     sensitivity: float = 0.5
     corner: str = "bottom-right"
     quality: int | None = None
+    recipe: bool = True
     overwrite: bool = False
     max_pixels: int = 500_000_000
     max_bytes: int = 2_000_000_000

@@ -10,7 +10,7 @@ import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reknit.batch import places
@@ -98,8 +98,12 @@ class Bench:
         item, setup, result = filled.item, filled.setup, filled.result
         outputs = [places.join(setup.out, name) for name in outputs_of(item.output, setup.count)]
         notes = list(result.notes)
-        for output, photo in zip(outputs, result.photos, strict=True):
+        name = PurePosixPath(item.image.partition("?")[0]).name
+        for i, output in enumerate(outputs):
             container = codec.container_of(output) if Path(output.partition("?")[0]).suffix else None
+            photo = result.photos[i]
+            if setup.recipe:
+                photo = result.with_recipe(i, container, photo_name=name)
             encoded = codec.encode(photo, container=container, quality=setup.quality)
             _check_target(output, item)
             places.write(output, encoded.data)
@@ -128,7 +132,7 @@ class Bench:
             if not mask.area:
                 seconds = time.perf_counter() - start
                 return unchanged(opened.photo, NO_STAMP, seed=setup.seed, seconds=seconds)
-        grow = {} if setup.grow is None else {"grow": setup.grow}
+        grow: dict[str, Any] = {} if setup.grow is None else {"grow": setup.grow}
         request = FillRequest(
             photo=opened.photo,
             mask=mask,
@@ -147,7 +151,7 @@ class Bench:
         from reknit.pipeline.repair import RepairRequest, repair
 
         setup = opened.setup
-        kinds = {"kinds": setup.kinds} if setup.kinds else {}
+        kinds: dict[str, Any] = {"kinds": setup.kinds} if setup.kinds else {}
         request = RepairRequest(
             photo=opened.photo,
             sensitivity=setup.sensitivity,
