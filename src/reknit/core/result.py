@@ -102,6 +102,8 @@ class FillResult:
         What the engine told for the record: its model's hash, versions, ….
     request : FillRequest or None
         What was asked for; None if nothing had to be filled.
+    peak_bytes : int or None
+        The most that the process held of the memory it computed in, as measured; the plan has what was predicted.
     """
 
     photos: tuple[Photo, ...]
@@ -114,6 +116,7 @@ class FillResult:
     report: Proof
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     request: FillRequest | None = None
+    peak_bytes: int | None = None
 
     @property
     def photo(self) -> Photo:
@@ -205,4 +208,5 @@ class FillResult:
             "notes": list(self.notes),
             "timings": {k: round(v, 4) for k, v in self.timings.items()},
             "report": asdict(self.report),
+            "peak_bytes": self.peak_bytes,
         }

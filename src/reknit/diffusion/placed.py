@@ -18,6 +18,9 @@ from reknit.diffusion.placement import Placement
 from reknit.diffusion.quantise import quantise
 from reknit.diffusion.weights import extra
 
+TILE_PX = 512
+"""The side of the tiles that a tiled VAE works in, at most."""
+
 PARTS = ("text", "vae", "denoiser")
 _GROUPS = ("group_offloading", "lazy_prefetch_group_offloading", "layer_execution_tracker")
 """What diffusers calls the hooks of group offloading."""
@@ -156,6 +159,9 @@ def _prepare(placed: Placed) -> None:
         cast(network, placed.dtype)
     vae = cast(checkpoint.vae, placed.vae_dtype)
     vae.enable_tiling() if placement.vae_tiling else vae.disable_tiling()
+    if vae.tile_sample_min_size > TILE_PX:  # the default, 1024 for many, would tile nothing at 1024²
+        vae.tile_latent_min_size = vae.tile_latent_min_size * TILE_PX // vae.tile_sample_min_size
+        vae.tile_sample_min_size = TILE_PX
     vae.enable_slicing() if placement.vae_slicing else vae.disable_slicing()
     if placed.device.type != "mps":
         last = extra("torch").channels_last

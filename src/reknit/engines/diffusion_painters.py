@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from reknit.core.progress import Part, Report
 from reknit.diffusion.placement import Placement
+from reknit.diffusion.stage_cache import StageCache, identity, key_of
 from reknit.engines.base import Models
 from reknit.engines.diffusion_models import Found
 from reknit.engines.kept import KEPT
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from reknit.diffusion.denoise import StepInfo
     from reknit.diffusion.pipelines import Adapter
     from reknit.diffusion.placed import Placed
-    from reknit.diffusion.stage_cache import StageCache
 
 Note = Callable[[str], None]
 Picture = NDArray[np.uint8]
 
 CACHE_BYTES = 256 << 20
-"""Of embeddings and latents that a model keeps, so that a second variation encodes nothing."""
+"""Of embeddings and latents that are kept, so that a second variation, or a model laid out anew, encodes nothing."""
+
+_stages = StageCache(CACHE_BYTES)
+_undecoded = StageCache(64 << 20)  # what was painted, until it is decoded: decoding may run out of memory
 
 _ENCODED, _STEPPED = 0.05, 0.95  # shares of a pass: text and picture before, decoding after
 
@@ -150,21 +153,26 @@ class NativePainter:
             part.step(f"step {info.index} of {info.total}", info.index / info.total, info.preview())
 
         part.step("painting", 0.0)
-        latents = denoise(
-            placed,
-            conditioning,
-            prepared,
-            chosen,
-            steps=values["steps"],
-            strength=values["strength"],
-            guidance=values["guidance"] if guided else 1.0,
-            guidance_rescale=values["guidance_rescale"],
-            eta=values["eta"],
-            cache_skip=values["cache_skip"],
-            on_step=on_step,
-        )
+        key = self._key(order)
+        latents = _undecoded.get(key)
+        if latents is None:
+            latents = denoise(
+                placed,
+                conditioning,
+                prepared,
+                chosen,
+                steps=values["steps"],
+                strength=values["strength"],
+                guidance=values["guidance"] if guided else 1.0,
+                guidance_rescale=values["guidance_rescale"],
+                eta=values["eta"],
+                cache_skip=values["cache_skip"],
+                on_step=on_step,
+            )
+        _undecoded.put(key, latents)
         report.step("decoding", _STEPPED)
         made = decode(placed, latents, note=note)
+        _undecoded.clear()
         return [np.rint(picture * 255).astype(np.uint8) for picture in made]
 
     def _take_loras(self, values: Mapping[str, Any]) -> None:
@@ -175,6 +183,13 @@ class NativePainter:
         wanted = lora.named(values["lora"] or "", store)
         tags = emphasis.parse(values["prompt"]).loras
         lora.apply(self.placed, wanted | {lora.locate_lora(name, store): weight for name, weight in tags})
+
+    def _key(self, order: Order) -> str:
+        """Return what tells one painting from another, however the model is laid out."""
+        checkpoint = self.placed.checkpoint
+        wanted = sorted((name, repr(value)) for name, value in order.values.items())
+        about = (order.pixels, order.hole, order.prefilled, order.strength_map, order.seeds, repr(wanted))
+        return key_of("painted", identity(checkpoint), *about)
 
     def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """Return what a record needs."""
@@ -263,10 +278,9 @@ def _opened(found: Found, placement: Placement, models: Models | None, report: R
         return PipelinePainter(adapter=open_pipeline(Path(found.source), found.pipeline, placement))
     from reknit.diffusion.checkpoint import open_checkpoint
     from reknit.diffusion.placed import place
-    from reknit.diffusion.stage_cache import StageCache
 
     opened = open_checkpoint(found.source, models=models() if models else None, report=report)
-    return NativePainter(placed=place(opened, placement), cache=StageCache(CACHE_BYTES), models=models)
+    return NativePainter(placed=place(opened, placement), cache=_stages, models=models)
 
 
 def _stamp(path: Path) -> Sequence[Any]:

@@ -31,7 +31,9 @@ _WAIT_S = 0.05
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, of a device or of the machine."""
-    return isinstance(error, MemoryError) or (isinstance(error, ReknitError) and error.code == "memory.out")
+    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+        return True
+    return isinstance(error, ReknitError) and error.code == "memory.out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

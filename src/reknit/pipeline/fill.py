@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 
@@ -24,7 +25,9 @@ from reknit.core.region import Region
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult, Plan
 from reknit.engines.base import Engine, Foreseeing, Models, Session, Telling, Told
+from reknit.pipeline.attempts import Attempts
 from reknit.pipeline.crew import run_all
+from reknit.pipeline.peak import Peak
 from reknit.pipeline.piece import Call, Patch, Piece, cut, filled, has_equal_channels
 from reknit.pipeline.plan import Work, plan_fill
 
@@ -65,17 +68,19 @@ def fill(
     with clock.stage("plan"):
         work = plan_fill(request, threads=threads, models=models)
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
+    peak = Peak()
     sessions = _Sessions(work.engine)
     sessions.foresee([(seed + i) % 2**32 for i in range(request.count)])
+    attempts = Attempts(work, sessions, models)
     photos: list[Photo] = []
     proofs: list[Proof] = []
     for i in range(request.count):
         part = Part(report, i / request.count, (i + 1) / request.count)
-        photo, proof = _fill_once(request, work, (seed + i) % 2**32, sessions, part, clock)
+        photo, proof = _fill_once(request, work, (seed + i) % 2**32, sessions, attempts, part, clock)
         photos.append(photo)
         proofs.append(proof)
     told = sessions.told()
-    notes = (*request.photo.notes, *work.plan.reasons, *told.notes)
+    notes = (*request.photo.notes, *work.plan.reasons, *told.notes, *attempts.notes)
     return FillResult(
         photos=tuple(photos),
         facts=told.facts,
@@ -87,6 +92,7 @@ def fill(
         timings=MappingProxyType(clock.done()),
         report=_worst(proofs),
         request=request,
+        peak_bytes=peak.device() or peak.ram(),
     )
 
 
@@ -138,9 +144,19 @@ class _Sessions:
         notes = dict.fromkeys(note for each in told for note in each.notes)
         return Told(notes=tuple(notes), facts=MappingProxyType(facts))
 
+    def turn_to(self, engine: Engine) -> None:
+        """Let go of every session, and load those to come from ``engine``."""
+        self._engine, self._loaded = engine, {}
+
 
 def _fill_once(
-    request: FillRequest, work: Work, seed: int, sessions: _Sessions, report: Report, clock: _Clock
+    request: FillRequest,
+    work: Work,
+    seed: int,
+    sessions: _Sessions,
+    attempts: Attempts,
+    report: Report,
+    clock: _Clock,
 ) -> tuple[Photo, Proof]:
     photo, spec, threads = request.photo, work.engine.spec, work.plan.threads
     report.step("fill", 0.0)
@@ -151,7 +167,16 @@ def _fill_once(
         )
 
     def fill_one(session: Session, piece: Piece, line: Report) -> Patch:
-        return filled(session, piece, call, line)
+        return filled(session, piece, attempts.call(call), line)
+
+    def fill_all(pieces: list[Piece], line: Report) -> list[Patch]:
+        workers = (
+            sessions.get(1, threads=threads)
+            if len(pieces) == 1 or not spec.side_by_side
+            else sessions.get(min(threads, len(pieces)), threads=1)
+        )
+        weights = [_CALL_PX + int(np.count_nonzero(piece.crop.target)) for piece in pieces]
+        return run_all(fill_one, pieces, workers=workers, weights=weights, report=line)
 
     total, done = sum(region.hole_box.area for region in work.regions), 0
     for batch in _batches(work.regions):
@@ -161,13 +186,7 @@ def _fill_once(
         with clock.stage("cut"):
             pieces = [cut(canvas, region, work.hole, request.source, call.feather_px) for region in batch]
         with clock.stage("engine"):
-            workers = (
-                sessions.get(1, threads=threads)
-                if len(batch) == 1 or not spec.side_by_side
-                else sessions.get(min(threads, len(batch)), threads=1)
-            )
-            weights = [_CALL_PX + int(np.count_nonzero(piece.crop.target)) for piece in pieces]
-            patches = run_all(fill_one, pieces, workers=workers, weights=weights, report=part)
+            patches = attempts.carry_out(partial(fill_all, pieces, part), part)
         pieces.clear()
         with clock.stage("composite"):
             for patch in patches:

@@ -23,7 +23,9 @@ from reknit.core.request import FillRequest
 from reknit.core.result import Plan
 from reknit.engines import choice, registry
 from reknit.engines.base import Configurable, Engine, EngineSpec, Models, Telling
+from reknit.pipeline.recover import Way
 from reknit.pipeline.scale import regions_at
+from reknit.pipeline.ways import laid_out, said, ways_of
 
 THIN_PX = 2.0
 """For holes nowhere thicker than this `auto` picks a PDE engine: about as good there, and far faster on dense
@@ -54,6 +56,8 @@ class Work:
     hole : ndarray of bool, (H, W)
         The mask, grown: every pixel that will be replaced wholly.
     regions : tuple of Region
+    ways : tuple of Way
+        How the engine can be laid out in memory; it is as the first says.
     """
 
     plan: Plan
@@ -61,6 +65,7 @@ class Work:
     params: Mapping[str, Any]
     hole: NDArray[np.bool_]
     regions: tuple[Region, ...]
+    ways: tuple[Way, ...] = (Way(),)
 
 
 def plan_fill(request: FillRequest, *, threads: int, models: Models | None = None) -> Work:
@@ -91,6 +96,11 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
         params = check_all(spec.options, request.params, owner=f"engine {name}")
     if isinstance(engine, Telling):
         reasons += engine.told().notes
+    ways = ways_of(engine, params, threads=threads)
+    if ways[0].params and isinstance(engine, Configurable):
+        engine, params = laid_out(name, params, ways[0], models)
+        spec = engine.spec
+        reasons += said(ways)
     grow_px, hole, why = _grown(request.mask, request.grow)
     feather_px = spec.feather_px if request.feather is None else request.feather
     regions, wider = _regions(request, spec, hole, feather_px)
@@ -107,9 +117,9 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
         regions=tuple((r.hole_box, r.context_box) for r in regions),
         threads=threads,
         seconds=seconds,
-        peak_bytes=peak_bytes,
+        peak_bytes=round(ways[0].need) or peak_bytes,
     )
-    return Work(plan=plan, engine=engine, params=params, hole=hole, regions=regions)
+    return Work(plan=plan, engine=engine, params=params, hole=hole, regions=regions, ways=ways)
 
 
 def choose_engine(

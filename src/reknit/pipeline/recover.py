@@ -94,7 +94,7 @@ def carry_out(
         try:
             return work(way)
         except Exception as error:
-            if not out_of_memory(error):
+            if not out_of_memory(error) or len(ways) == 1:
                 raise
             failed = _told(error)
         # Outside of the except clause: the traceback would hold what has to be freed.

@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from reknit.core.errors import Unavailable
+from reknit.core.options import check_all
 from reknit.core.system import free_ram
-from reknit.engines.base import Engine, Needs, Placeable
+from reknit.engines import registry
+from reknit.engines.base import Configurable, Engine, Models, Needs, Placeable
 from reknit.engines.kept import KEPT, free_of
 from reknit.pipeline.recover import Way
 
@@ -72,7 +74,7 @@ def _laid_out(needs: Needs, params: Mapping[str, Any], threads: int) -> tuple[Wa
 
 def _at_least(tier: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was asked for where the tier asks for nothing more thrifty."""
-    plain = {"offload": "none", "vae_tiling": "off", "quantise": "none"}
+    plain = {"offload": "none", "vae_tiling": "off"}
     return {name: value for name, value in asked.items() if tier.get(name) in (None, plain[name])}
 
 
@@ -103,8 +105,9 @@ def _tiers(needs: Needs, threads: int) -> list[Way]:
         chosen: dict[str, Any] = {
             "offload": setup.offload,
             "vae_tiling": "on" if setup.tiled else "off",
-            "quantise": option.tier.quantise,
         }
+        if option.tier.quantise in ("fp8", "nf4"):
+            chosen["quantise"] = option.tier.quantise
         if setup.width != needs.side:
             chosen["side"] = setup.width
         found.append(Way(params=chosen, says=option.tier.says, need=option.memory.total))
@@ -160,3 +163,27 @@ def _too_much(least: Way, room: float) -> Unavailable:
 def said(ways: Sequence[Way]) -> tuple[str, ...]:
     """Return why the first way was taken, for the plan."""
     return (f"with {' and '.join(ways[0].says)}, so that it fits",) if ways[0].says else ()
+
+
+def laid_out(
+    name: str, params: Mapping[str, Any], way: Way, models: Models | None
+) -> tuple[Engine, Mapping[str, Any]]:
+    """Return an engine as a way lays it out, and the parameters its sessions are run with.
+
+    Parameters
+    ----------
+    name
+        The engine's.
+    params
+        Checked values for all of its options.
+    way
+        What is changed of them. How the engine lies in memory is no part of what was asked for, so of that only a
+        smaller size goes into the parameters.
+    models
+        Where engines find the models they run.
+    """
+    engine = registry.get(name)
+    changed = check_all(engine.spec.options, {**params, **way.params}, owner=f"engine {name}")
+    if isinstance(engine, Configurable):
+        engine = engine.configured(changed, models)
+    return engine, {**params, "side": changed["side"]} if "side" in way.params else params
