@@ -75,7 +75,7 @@ def _laid_out(needs: Needs, params: Mapping[str, Any], threads: int) -> tuple[Wa
 def _at_least(tier: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was asked for where the tier asks for nothing more thrifty."""
     plain = {"offload": "none", "vae_tiling": "off"}
-    return {name: value for name, value in asked.items() if tier.get(name) in (None, plain[name])}
+    return {name: value for name, value in asked.items() if tier.get(name) in (None, plain.get(name))}
 
 
 def _tiers(needs: Needs, threads: int) -> list[Way]:
