@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from reknit.core.progress import Report
-from reknit.engines.base import Engine, Models, Placeable
+from reknit.engines.base import Engine, Models
 from reknit.engines.kept import KEPT
 from reknit.pipeline.piece import Call
 from reknit.pipeline.plan import Work
@@ -60,7 +58,7 @@ class Attempts:
         """Return ``call`` for the engine as it is laid out now."""
         return replace(call, spec=self._engine.spec, params=self._params)
 
-    def carry_out(self, work: Callable[[], R], report: Report) -> R:
+    def carry_out(self, work: Callable[[], R]) -> R:
         """Return ``work()``; done again in a way that needs less when memory ran out.
 
         Raises
@@ -68,9 +66,7 @@ class Attempts:
         Unavailable
             ``memory.out``: at last.
         """
-        device = self._engine.needs().device if isinstance(self._engine, Placeable) else None
-        with nullcontext() if device is None else KEPT.turn(device, report):
-            return carry_out(lambda way: self._tried(way, work), self._ways, free=self._free, say=self._say)
+        return carry_out(lambda way: self._tried(way, work), self._ways, free=self._free, say=self._say)
 
     def _tried(self, way: Way, work: Callable[[], R]) -> R:
         if way is not self._ways[0]:

@@ -186,7 +186,7 @@ def _fill_once(
         with clock.stage("cut"):
             pieces = [cut(canvas, region, work.hole, request.source, call.feather_px) for region in batch]
         with clock.stage("engine"):
-            patches = attempts.carry_out(partial(fill_all, pieces, part), part)
+            patches = attempts.carry_out(partial(fill_all, pieces, part))
         pieces.clear()
         with clock.stage("composite"):
             for patch in patches:
