@@ -17,10 +17,13 @@ NETWORKS = {"onnx": "onnx", "torchscript": "torch"}
 """Learned engines have no fill of their own: each runtime gets a small network, slow enough to be cancelled."""
 
 
-@pytest.fixture(params=[*sorted(ENGINES), *NETWORKS])
+@pytest.fixture(params=[*sorted(ENGINES), *NETWORKS, "diffusion"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     if request.param in ENGINES:
         return ENGINES[request.param]
+    if request.param == "diffusion":
+        pytest.importorskip("diffusers")
+        return diffusion(tmp_path_factory.getbasetemp() / "contract-diffusion")
     pytest.importorskip(NETWORKS[request.param])
     path = tmp_path_factory.getbasetemp() / f"contract.{request.param}"
     if not path.exists():
@@ -34,6 +37,18 @@ def learned(path: Path) -> Engine:
     contract = "image=0..1 mask=1=hole output=0..1"
     given = {"model": str(path), "contract": contract, "device": "cpu"}
     return NETWORK.configured(check_all(NETWORK.spec.options, given, owner="test"), None)
+
+
+def diffusion(folder: Path) -> Engine:
+    """Return the engine that paints with a tiny random model."""
+    from reknit.engines.diffusion import DIFFUSION
+    from tests.diffusion import tiny
+
+    path = folder / "sd15-inpaint"
+    if not path.exists():
+        tiny.tiny_folder(folder, "sd15", "inpaint")
+    given = {"model": str(path), "device": "cpu", "dtype": "float32", "steps": 3, "side": 64, "guidance": 1.0}
+    return DIFFUSION.configured(check_all(DIFFUSION.spec.options, given, owner="test"), None)
 
 
 def texture(height: int, width: int, channels: int, dtype: type, seed: int = 0) -> NDArray:

@@ -16,6 +16,8 @@ from reknit.engines.base import Crop, Engine
 
 from .conftest import crop, crop_of, texture
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers
+
 
 def run(
     engine: Engine, given: Crop, *, seed: int = 1, threads: int = 1, reporter: Reporter | None = None
@@ -28,6 +30,9 @@ def run(
     params = check_all(engine.spec.options, {}, owner="test")
     at = fit(Size.of(given.hole.shape), engine.spec.size_rule)
     holes = {name: at.apply_hole(getattr(given, name)) for name in ("hole", "target", "source")}
+    if holes["hole"].all():  # scaled down, each pixel covers some of the hole: the pipeline does this too
+        holes["hole"] = ~at.apply_hole(~given.hole)
+        holes["target"] &= holes["hole"]
     holes["source"] = holes["source"] & ~holes["hole"]
     fitted = crop_of(at.apply(given.pixels), **holes)
     filled = engine.load(threads=threads).run(fitted, params, seed, reporter or Reporter())
@@ -35,6 +40,12 @@ def run(
     assert filled.dtype == fitted.pixels.dtype
     filled = at.undo(filled)
     return np.where(given.hole[..., None], filled, given.pixels) if engine.spec.match_rim else filled
+
+
+def invents(engine: Engine) -> None:
+    """Skip what cannot be asked of a random model that paints anew; the pipeline keeps grey photos grey for all."""
+    if engine.spec.name == "diffusion":
+        pytest.skip("a random model draws noise")
 
 
 def hole_of(kind: str, height: int, width: int) -> NDArray[np.bool_]:
@@ -127,6 +138,7 @@ def test_depths_and_alpha(engine: Engine, dtype: type, channels: int) -> None:
 
 
 def test_grey_stays_grey(engine: Engine) -> None:
+    invents(engine)
     grey = np.repeat(texture(60, 70, 1, np.uint8), 3, axis=2)
     filled = run(engine, crop(np.ascontiguousarray(grey), hole_of("middle", 60, 70)))
     assert np.array_equal(filled[..., 0], filled[..., 1])
@@ -134,6 +146,7 @@ def test_grey_stays_grey(engine: Engine) -> None:
 
 
 def test_a_flat_photo_is_filled_flat(engine: Engine) -> None:
+    invents(engine)
     pixels = np.full((50, 60, 3), (10, 200, 90), np.uint8)
     hole = hole_of("middle", 50, 60)
     damaged = pixels.copy()

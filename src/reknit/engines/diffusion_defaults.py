@@ -17,7 +17,7 @@ from reknit.engines.diffusion_models import Found
 REFINE_SCALE = 2
 """How much larger, a side, the second pass may work than the first."""
 
-MAX_UPSCALE = 8.0
+MAX_UPSCALE = 64.0
 """How much a small crop is enlarged at the most: models paint badly far below the size they were trained for."""
 
 
