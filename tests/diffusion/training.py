@@ -1,7 +1,7 @@
 """A latent inpainting model small enough to be trained on a CPU within minutes, on scenes whose holes can be known.
 
 The scenes are ramps between two colours: what a hole hides follows from what surrounds it. The model has the form of
-Stable Diffusion 1.5's inpainting model (nine channels, four levels), so that the whole path runs on it as on a true one.
+Stable Diffusion 1.5's inpainting model (nine channels, four levels), so the whole path runs on it as on a true one.
 """
 
 from pathlib import Path

@@ -93,7 +93,8 @@ def paint(
     params = check_all(engine.spec.options, request.params, owner=f"engine {request.engine}")
     if isinstance(engine, Configurable):
         engine = engine.configured(params, models)
-        params = check_all(engine.spec.options, request.params, owner=f"engine {request.engine}")
+        given = {key: value for key, value in request.params.items() if value is not None}
+        params = check_all(engine.spec.options, given, owner=f"engine {request.engine}")
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
     fitted = _fitted(engine, request.size)
     crop = _crop(request, fitted)

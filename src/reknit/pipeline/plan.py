@@ -93,7 +93,8 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
     if isinstance(engine, Configurable):
         engine = engine.configured(params, models)
         spec = engine.spec
-        params = check_all(spec.options, request.params, owner=f"engine {name}")
+        given = {key: value for key, value in request.params.items() if value is not None}
+        params = check_all(spec.options, given, owner=f"engine {name}")
     if isinstance(engine, Telling):
         reasons += engine.told().notes
     ways = ways_of(engine, params, threads=threads)
