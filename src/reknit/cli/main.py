@@ -19,6 +19,7 @@ COMMANDS = {
     "repair": "Find dust, scratches, folds and tears, and fill them.",
     "batch": "Fill a folder of pictures, here or on a cluster.",
     "replay": "Make a picture again from the recipe that it holds.",
+    "workflow": "Run, check and draw ComfyUI's workflows.",
     "serve": "Serve the page and the API on this machine or a network.",
     "demo": "Fill a real and a generated photo, and say where to look.",
     "jobs": "List, show, cancel and retry the jobs of the server.",

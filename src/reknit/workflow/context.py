@@ -1,0 +1,120 @@
+"""What nodes may know of the world: where files lie, which models there are, how a fill is made, who is told.
+
+A door (command line, server) builds one; nodes that need it get it as their first argument. Names of files come from
+graphs, which strangers may have made: `Context.file` lets none lead out of its folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reknit.core.errors import NotFound
+from reknit.core.progress import Report, Reporter
+from reknit.engines.base import Models
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".heic", ".gif")
+WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".gguf", ".onnx", ".bin", ".sft")
+MODEL_FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "checkpoints": ("checkpoints", "Stable-diffusion"),
+    "loras": ("loras", "Lora"),
+    "vae": ("vae", "VAE"),
+    "text_encoders": ("text_encoders", "clip"),
+    "diffusion_models": ("diffusion_models", "unet"),
+    "controlnet": ("controlnet", "t2i_adapter", "ControlNet"),
+    "inpaint": ("inpaint",),
+}
+"""ComfyUI's kinds of models, and the names of their folders below a folder of models."""
+
+_PLACE = re.compile(r"^(?P<name>.*?)\s*\[(?P<place>input|output|temp)\]$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What nodes may know.
+
+    Attributes
+    ----------
+    input_dir, output_dir, temp_dir : Path
+    model_dirs : tuple of Path
+        Folders with ComfyUI's folders of models in them.
+    models : callable or None
+        Where engines find the models they run.
+    threads : int
+    report : Report
+    prompt : mapping
+        The graph that runs, in API format; saved pictures carry it.
+    extra : mapping
+        What else saved pictures carry, such as ``workflow``.
+    """
+
+    input_dir: Path
+    output_dir: Path
+    temp_dir: Path
+    model_dirs: tuple[Path, ...] = ()
+    models: Models | None = None
+    threads: int = 1
+    report: Report = field(default_factory=Reporter)
+    prompt: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def tick(self, value: int, of: int, preview: Any = None) -> None:
+        """Report that ``value`` of ``of`` steps are done; raises `Cancelled` if the caller asked to stop."""
+        tick = getattr(self.report, "tick", None)
+        if tick is None:
+            self.report.step("", value / max(of, 1), preview)
+        else:
+            tick(value, of, preview)
+
+    def folder(self, place: str) -> Path:
+        """Return the folder called ``input``, ``output`` or ``temp``."""
+        return {"input": self.input_dir, "output": self.output_dir, "temp": self.temp_dir}[place]
+
+    def file(self, name: str, place: str = "input") -> Path:
+        """Return the file of a name such as ``sub/photo.png`` or ``photo.png [output]``.
+
+        Raises
+        ------
+        NotFound
+            ``file.missing``: there is none inside that folder.
+        """
+        match = _PLACE.match(name)
+        if match:
+            name, place = match["name"], match["place"]
+        folder = self.folder(place).resolve()
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder) or not path.is_file():
+            raise NotFound(
+                f"there is no file {name!r} in the {place} folder",
+                code="file.missing",
+                hint=f"put it into {folder}, or name another",
+                name=name,
+            )
+        return path
+
+    def pictures(self) -> tuple[str, ...]:
+        """Return the names of pictures in the input folder, those in folders below with their path."""
+        return _listed([self.input_dir], PICTURES)
+
+    def weights(self, kind: str) -> dict[str, Path]:
+        """Return the models of a kind of `MODEL_FOLDERS` by the name that graphs call them."""
+        folders = [folder / name for folder in self.model_dirs for name in MODEL_FOLDERS[kind]]
+        return {name: path for name in _listed(folders, WEIGHTS) if (path := _first(folders, name))}
+
+
+def _listed(folders: list[Path], suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    names = {
+        path.relative_to(folder).as_posix()
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes and path.is_file()
+    }
+    return tuple(sorted(names))
+
+
+def _first(folders: list[Path], name: str) -> Path | None:
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
