@@ -17,6 +17,7 @@ from reknit.engines import registry
 
 PAGE = Path(__file__).with_name("options.md")
 WITH_OPTIONS = (
+    "workflow",
     "fill",
     "extend",
     "repair",

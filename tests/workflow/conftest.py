@@ -59,7 +59,9 @@ class Session:
         verdict = check(graph, self.registry, context)
         assert verdict.lines() == []
         self.events.clear()
-        return self.runner.run(verdict.graph, verdict.outputs, context, lambda *event: self.events.append(event))
+        return self.runner.run(
+            verdict.graph, verdict.outputs, context, lambda *event: self.events.append(event)
+        )
 
 
 @pytest.fixture
@@ -70,7 +72,8 @@ def session(registry: Registry, context: Context) -> Session:
 def api(**nodes: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     """Return API JSON: ``api(n1=("LoadImage", {"image": "photo.png"}))`` has a node ``1``."""
     return {
-        name.removeprefix("n"): {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()
+        name.removeprefix("n"): {"class_type": kind, "inputs": inputs}
+        for name, (kind, inputs) in nodes.items()
     }
 
 

@@ -24,7 +24,9 @@ def page(*nodes: dict[str, Any], links: list[Any]) -> dict[str, Any]:
     return {"last_node_id": 9, "nodes": list(nodes), "links": links, "version": 0.4}
 
 
-def one(name: int, kind: str, *links: tuple[str, int | None], values: Any = (), mode: int = 0, **more: Any) -> Any:
+def one(
+    name: int, kind: str, *links: tuple[str, int | None], values: Any = (), mode: int = 0, **more: Any
+) -> Any:
     inputs = [{"name": key, "type": more.get("type", "MASK"), "link": value} for key, value in links]
     return {"id": name, "type": kind, "mode": mode, "inputs": inputs, "outputs": [], "widgets_values": values}
 
@@ -101,7 +103,9 @@ def test_newer_files_write_links_as_objects_and_values_by_name(registry: Registr
     data = page(
         one(1, "LoadImageMask", values={"image": "mask.png", "channel": "red"}),
         one(2, "InvertMask", ("mask", 11)),
-        links=[{"id": 11, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "MASK"}],
+        links=[
+            {"id": 11, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "MASK"}
+        ],
     )
     assert inputs(read(json.dumps(data), registry))["2"][1] == {"mask": Link(node="1", slot=0)}
 
@@ -139,7 +143,9 @@ def test_changes_name_a_node_that_exists() -> None:
 
 
 def test_what_a_node_needs_comes_before_it() -> None:
-    data = api(n1=("A", {}), n2=("B", {"a": ["1", 0]}), n3=("C", {"a": ["1", 0], "b": ["2", 0]}), n4=("D", {}))
+    data = api(
+        n1=("A", {}), n2=("B", {"a": ["1", 0]}), n3=("C", {"a": ["1", 0], "b": ["2", 0]}), n4=("D", {})
+    )
     assert list(ancestors(of_api(data), ["3"])) == ["1", "2", "3"]
     ring = api(n1=("A", {"x": ["2", 0]}), n2=("B", {"x": ["1", 0]}))
     assert set(ancestors(of_api(ring), ["1"])) == {"1", "2"}

@@ -92,7 +92,9 @@ def test_mask_composite(call: Any, operation: str, wanted: list[float]) -> None:
     one, other = np.array([[[0.0, 0.5, 0.6]]], F), np.array([[[0.6, 0.6, 0.6]]], F)
     made = call("MaskComposite", destination=one, source=other, x=0, y=0, operation=operation)
     assert np.allclose(made, [[wanted]])
-    assert np.array_equal(call("MaskComposite", destination=one, source=other, x=9, y=0, operation="add"), one)
+    assert np.array_equal(
+        call("MaskComposite", destination=one, source=other, x=9, y=0, operation="add"), one
+    )
 
 
 def test_outpaint_padding_fades_only_towards_padded_sides(call: Any) -> None:
@@ -102,13 +104,20 @@ def test_outpaint_padding_fades_only_towards_padded_sides(call: Any) -> None:
     assert (mask[0, :, 50:] == 1).all()
     assert np.allclose(mask[0, 0, 39:50], [((10 - d) / 10) ** 2 if d < 10 else 0 for d in range(11, 0, -1)])
     assert (mask[0, :, :39] == 0).all()
-    assert call("ImagePadForOutpaint", image=np.ones((1, 40, 50, 3), F), right=8, feathering=20)[1][0, :, :50].max() == 0
+    assert (
+        call("ImagePadForOutpaint", image=np.ones((1, 40, 50, 3), F), right=8, feathering=20)[1][
+            0, :, :50
+        ].max()
+        == 0
+    )
 
 
 def test_composite_blends_only_where_the_source_lies(call: Any) -> None:
     low, high = np.zeros((1, 4, 6, 3), F), np.ones((1, 2, 2, 4), F)
     half = np.full((1, 2, 2), 0.5, F)
-    made = call("ImageCompositeMasked", destination=low, source=high, x=5, y=1, resize_source=False, mask=half)
+    made = call(
+        "ImageCompositeMasked", destination=low, source=high, x=5, y=1, resize_source=False, mask=half
+    )
     assert made[0, :, :, 0].tolist() == [[0] * 6, [0] * 5 + [0.5], [0] * 5 + [0.5], [0] * 6]
     whole = call("ImageCompositeMasked", destination=low, source=high, x=0, y=0, resize_source=True)
     assert (whole == 1).all()
@@ -116,22 +125,41 @@ def test_composite_blends_only_where_the_source_lies(call: Any) -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "crop", "size"),
-    [(48, 0, "disabled", (48, 32)), (0, 32, "center", (48, 32)), (0, 0, "disabled", (96, 64)), (32, 32, "center", (32, 32))],
+    [
+        (48, 0, "disabled", (48, 32)),
+        (0, 32, "center", (48, 32)),
+        (0, 0, "disabled", (96, 64)),
+        (32, 32, "center", (32, 32)),
+    ],
 )
 def test_image_scale(call: Any, width: int, height: int, crop: str, size: tuple[int, int]) -> None:
     image, _ = call("LoadImage", image="photo.png")
     made = call("ImageScale", image=image, upscale_method="area", width=width, height=height, crop=crop)
     assert made.shape[2:0:-1] == size
     if (width, height) == (32, 32):
-        middle = call("ImageScale", image=image[:, :, 16:80], upscale_method="area", width=32, height=32, crop="disabled")
+        middle = call(
+            "ImageScale",
+            image=image[:, :, 16:80],
+            upscale_method="area",
+            width=32,
+            height=32,
+            crop="disabled",
+        )
         assert np.array_equal(made, middle)
 
 
 def test_other_scales(call: Any) -> None:
     image = np.zeros((1, 64, 96, 3), F)
     assert call("ImageScaleBy", image=image, upscale_method="bilinear", scale_by=1.5).shape == (1, 96, 144, 3)
-    assert call("ImageScaleToTotalPixels", image=image, upscale_method="area", megapixels=0.01).shape == (1, 84, 125, 3)
-    made = call("ImageScaleToTotalPixels", image=image, upscale_method="area", megapixels=0.01, resolution_steps=16)
+    assert call("ImageScaleToTotalPixels", image=image, upscale_method="area", megapixels=0.01).shape == (
+        1,
+        84,
+        125,
+        3,
+    )
+    made = call(
+        "ImageScaleToTotalPixels", image=image, upscale_method="area", megapixels=0.01, resolution_steps=16
+    )
     assert made.shape == (1, 80, 128, 3)
 
 
@@ -144,7 +172,9 @@ def test_latents(call: Any) -> None:
     assert masked["noise_mask"][0, 0, 0, 0] == F(0.3)
     more = call("RepeatLatentBatch", samples=masked | {"batch_index": [3, 5]}, amount=2)
     assert (len(more["samples"]), len(more["noise_mask"]), more["batch_index"]) == (4, 4, [3, 5, 6, 8])
-    large = call("LatentUpscale", samples=empty, upscale_method="nearest-exact", width=144, height=0, crop="disabled")
+    large = call(
+        "LatentUpscale", samples=empty, upscale_method="nearest-exact", width=144, height=0, crop="disabled"
+    )
     assert large["samples"].shape == (2, 4, 12, 18)
     assert call("LatentUpscale", samples=empty, width=0, height=0) is empty
 
@@ -176,7 +206,9 @@ def test_a_crop_beyond_the_picture_repeats_its_border(call: Any) -> None:
     image = np.linspace(0, 1, 20 * 100, dtype=F).reshape(1, 20, 100, 1).repeat(3, axis=3)
     mask = np.zeros((1, 20, 100), F)
     mask[0, 5:15, 10:90] = 1
-    stitcher, crop, hole = call("InpaintCropImproved", image=image, mask=mask, mask_blend_pixels=0, output_padding="0")
+    stitcher, crop, hole = call(
+        "InpaintCropImproved", image=image, mask=mask, mask_blend_pixels=0, output_padding="0"
+    )
     seam = stitcher.seams[0]
     assert (seam.crop.size.width, seam.crop.size.height) == (96, 96)
     assert seam.canvas.shape == (96, 100, 3)
@@ -227,7 +259,10 @@ def test_ours_fill_the_hole_and_nothing_else(session: Session) -> None:
     outcome = session.run(
         api(
             n1=("LoadImage", {"image": "hole.png"}),
-            n2=("ReknitFill", {"image": ["1", 0], "mask": ["1", 1], "engine": "exemplar", "seed": 3, "grow": 1.0}),
+            n2=(
+                "ReknitFill",
+                {"image": ["1", 0], "mask": ["1", 1], "engine": "exemplar", "seed": 3, "grow": 1.0},
+            ),
             n3=("SaveImage", {"images": ["2", 0], "filename_prefix": "filled"}),
             n4=("ReknitPlan", {"image": ["1", 0], "mask": ["1", 1], "engine": "auto", "grow": 2.0}),
         )
@@ -247,7 +282,12 @@ def test_object_info_has_comfyuis_form(registry: Registry, context: Context) -> 
         "INT",
         {"default": 0, "min": -16384, "max": 16384, "step": 1},
     ]
-    assert info["LoadImage"]["input"]["required"]["image"][0] == ["hole.png", "mask.png", "photo.png", "sub/photo.jpg"]
+    assert info["LoadImage"]["input"]["required"]["image"][0] == [
+        "hole.png",
+        "mask.png",
+        "photo.png",
+        "sub/photo.jpg",
+    ]
     assert info["LoadImage"]["output"] == ["IMAGE", "MASK"]
     assert info["ImageCompositeMasked"]["input"]["optional"] == {"mask": ["MASK"]}
     assert info["SaveImage"]["output_node"] is True

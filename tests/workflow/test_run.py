@@ -102,7 +102,9 @@ def test_progress_goes_up_and_is_told_in_steps(session: Session) -> None:
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     steps = [data for kind, data in session.events if kind == "progress"]
-    assert [(step["node"], step["value"], step["max"]) for step in steps] == [("2", n, 10) for n in range(1, 11)]
+    assert [(step["node"], step["value"], step["max"]) for step in steps] == [
+        ("2", n, 10) for n in range(1, 11)
+    ]
 
 
 def test_a_cancel_stops_within_a_step_and_what_was_done_stays_known(session: Session) -> None:
@@ -141,8 +143,14 @@ def test_no_node_can_change_what_others_get(session: Session) -> None:
 
 def test_saved_files_are_numbered_on_and_stay_in_their_folder(session: Session) -> None:
     graph = through("ImageScaleBy")
-    graph["2"] = {"class_type": "ImageScaleBy", "inputs": {"image": ["1", 0], "upscale_method": "area", "scale_by": 0.5}}
-    graph["3"] = {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "%width%x%height%"}}
+    graph["2"] = {
+        "class_type": "ImageScaleBy",
+        "inputs": {"image": ["1", 0], "upscale_method": "area", "scale_by": 0.5},
+    }
+    graph["3"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["2", 0], "filename_prefix": "%width%x%height%"},
+    }
     folder = session.context.output_dir
     folder.mkdir()
     (folder / "48x32_00007_.png").touch()

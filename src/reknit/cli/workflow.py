@@ -38,9 +38,15 @@ def command() -> None:
 @click.option(
     "--input", "photo", type=PICTURE, metavar="PHOTO", help="The picture that the first Load Image loads."
 )
-@click.option("--input-dir", type=PICTURE, metavar="DIR", help="Where pictures are; by default FILE's folder.")
-@click.option("-o", "--output", "output_dir", type=PICTURE, metavar="DIR", help="Where results go.  [default: .]")
-@click.option("--models-dir", multiple=True, type=PICTURE, metavar="DIR", help="A folder of ComfyUI's models.")
+@click.option(
+    "--input-dir", type=PICTURE, metavar="DIR", help="Where pictures are; by default FILE's folder."
+)
+@click.option(
+    "-o", "--output", "output_dir", type=PICTURE, metavar="DIR", help="Where results go.  [default: .]"
+)
+@click.option(
+    "--models-dir", multiple=True, type=PICTURE, metavar="DIR", help="A folder of ComfyUI's models."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def run(file: str, photo: str | None, as_json: bool, **flags: Any) -> int:
     """Run the workflow in FILE and print the files it saved."""
@@ -72,8 +78,12 @@ def run(file: str, photo: str | None, as_json: bool, **flags: Any) -> int:
 
 @command.command(name="check")
 @click.argument("file", type=PICTURE)
-@click.option("--input-dir", type=PICTURE, metavar="DIR", help="Where pictures are; by default FILE's folder.")
-@click.option("--models-dir", multiple=True, type=PICTURE, metavar="DIR", help="A folder of ComfyUI's models.")
+@click.option(
+    "--input-dir", type=PICTURE, metavar="DIR", help="Where pictures are; by default FILE's folder."
+)
+@click.option(
+    "--models-dir", multiple=True, type=PICTURE, metavar="DIR", help="A folder of ComfyUI's models."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the faults as ComfyUI's server does.")
 def check(file: str, as_json: bool, **flags: Any) -> int:
     """Say all that is wrong with the workflow in FILE; status 2 if nothing of it can run."""

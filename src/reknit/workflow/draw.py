@@ -47,7 +47,9 @@ def svg(graph: Graph, registry: Registry) -> str:
     placed = _placed(graph, registry)
     width = max((one.x + _WIDTH for one in placed.values()), default=0) + _MARGIN
     height = max((one.y + one.height for one in placed.values()), default=0) + _MARGIN
-    lines = [_curve(one, name, link, placed) for one in placed.values() for name, link in one.node.links.items()]
+    lines = [
+        _curve(one, name, link, placed) for one in placed.values() for name, link in one.node.links.items()
+    ]
     boxes = [_box(one, registry) for one in placed.values()]
     return "\n".join(
         [

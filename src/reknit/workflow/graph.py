@@ -4,6 +4,7 @@
 can be run is `validate`'s question; nothing here runs or checks anything but the form.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import json
@@ -107,7 +108,9 @@ def read(source: bytes | str | Path, registry: Registry) -> Graph:
     if isinstance(data, bytes) and data.startswith(b"\x89PNG"):
         entries = dict(metadata.read("png", data).metadata.text)
         if "prompt" not in entries and "workflow" not in entries:
-            raise _form("this picture carries no workflow", "ComfyUI puts it into the PNG files that it saves")
+            raise _form(
+                "this picture carries no workflow", "ComfyUI puts it into the PNG files that it saves"
+            )
         data = entries.get("prompt") or entries["workflow"]
     try:
         loaded: Any = json.loads(data)
@@ -118,12 +121,12 @@ def read(source: bytes | str | Path, registry: Registry) -> Graph:
 
 def of_data(data: Any, registry: Registry) -> Graph:
     """Return the graph that parsed JSON holds, in either form; raises as `read`."""
-    if isinstance(data, dict) and isinstance(data.get("nodes"), list):  # pyright: ignore[reportUnknownMemberType]
+    if isinstance(data, dict) and isinstance(data.get("nodes"), list):
         from reknit.workflow import page_form
 
-        return page_form.graph_of(data, registry)  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(data, dict) and isinstance(data.get("prompt"), dict):  # pyright: ignore[reportUnknownMemberType]
-        data = data["prompt"]  # pyright: ignore[reportUnknownVariableType]
+        return page_form.graph_of(data, registry)
+    if isinstance(data, dict) and isinstance(data.get("prompt"), dict):
+        data = data["prompt"]
     return of_api(data)
 
 
@@ -143,7 +146,7 @@ def _node(name: str, entry: Mapping[str, Any]) -> GraphNode:
     meta = entry.get("_meta")
     kind = entry.get("class_type")
     inputs: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    title: Any = meta.get("title", "") if isinstance(meta, dict) else ""  # pyright: ignore[reportUnknownMemberType]
+    title: Any = meta.get("title", "") if isinstance(meta, dict) else ""
     return GraphNode(
         id=name,
         kind=kind if isinstance(kind, str) else None,
@@ -154,19 +157,19 @@ def _node(name: str, entry: Mapping[str, Any]) -> GraphNode:
 
 def _value(value: Any) -> Any:
     """Return a link for a list of a node's id and a number, the list for ``{"__value__": list}``."""
-    if isinstance(value, dict) and set(value) == {"__value__"}:  # pyright: ignore[reportUnknownArgumentType]
-        return tuple(value["__value__"])  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):  # pyright: ignore[reportUnknownArgumentType]
-        slot: Any = value[1]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, dict) and set(value) == {"__value__"}:
+        return tuple(value["__value__"])
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
+        slot: Any = value[1]
         if isinstance(slot, int) and not isinstance(slot, bool):
             return Link(node=value[0], slot=slot)
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Link):
         return [value.node, value.slot]
-    return {"__value__": list(value)} if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownArgumentType]
+    return {"__value__": list(value)} if isinstance(value, tuple) else value
 
 
 def ancestors(graph: Graph, wanted: Iterable[str]) -> dict[str, None]:

@@ -114,7 +114,13 @@ def number(
 ) -> Input:
     """Return an input for a number."""
     return Input(
-        name=name, kind="FLOAT", default=default, minimum=minimum, maximum=maximum, step=step, required=required
+        name=name,
+        kind="FLOAT",
+        default=default,
+        minimum=minimum,
+        maximum=maximum,
+        step=step,
+        required=required,
     )
 
 
@@ -139,7 +145,13 @@ def choice(
 ) -> Input:
     """Return an input for one of several words."""
     return Input(
-        name=name, kind="COMBO", default=default, choices=choices, loose=loose, upload=upload, required=required
+        name=name,
+        kind="COMBO",
+        default=default,
+        choices=choices,
+        loose=loose,
+        upload=upload,
+        required=required,
     )
 
 
@@ -318,4 +330,5 @@ def _every() -> Iterator[Node]:
 
 
 def _of(module: Any) -> list[Node]:
-    return [value for value in vars(module).values() if isinstance(value, Node)]
+    held: list[Any] = [getattr(module, name) for name in dir(module)]
+    return [one for one in held if isinstance(one, Node)]

@@ -33,7 +33,9 @@ def graph_of(data: Raw, registry: Registry) -> Graph:
         ``workflow.form``
     """
     subgraphs = {one.get("id") for one in (data.get("definitions") or {}).get("subgraphs") or []}
-    nodes = {str(one["id"]): one for one in data["nodes"] if isinstance(one, dict) and "id" in one}
+    nodes: dict[str, Raw] = {
+        str(one["id"]): one for one in data["nodes"] if isinstance(one, dict) and "id" in one
+    }
     if any(one.get("type") in subgraphs for one in nodes.values()):
         raise InputError(
             "this workflow holds subgraphs",
@@ -80,9 +82,7 @@ class _Page:
                 inputs[given["name"]] = value
             elif not given.get("widget"):
                 inputs.pop(given["name"], None)
-        return GraphNode(
-            id=name, kind=str(one.get("type")), inputs=inputs, title=str(one.get("title") or "")
-        )
+        return GraphNode(id=name, kind=str(one.get("type")), inputs=inputs, title=str(one.get("title") or ""))
 
     def _typed_in(self, one: Raw) -> dict[str, Any]:
         values = one.get("widgets_values") or []

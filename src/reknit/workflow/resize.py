@@ -34,6 +34,11 @@ def scaled(values: Floats, width: int, height: int, method: str) -> Floats:
     return np.einsum("yh,bhwc,xw->byxc", rows, values, columns, optimize=True).astype(np.float32)
 
 
+def as_batch(mask: Any) -> Floats:
+    """Return a mask, alone or one of several, as (B, H, W)."""
+    return mask.reshape((-1, *mask.shape[-2:]))
+
+
 def scaled_mask(mask: Floats, width: int, height: int, method: str = "bilinear") -> Floats:
     """Return (B, H, W) scaled as `scaled` does."""
     return scaled(mask[..., None], width, height, method)[..., 0]
@@ -122,7 +127,11 @@ def _pillow_matrix(old: int, new: int, method: str) -> NDArray[np.float64]:
         first = max(int(centre - reach * scale + 0.5), 0)
         last = min(int(centre + reach * scale + 0.5), old)
         offsets = (np.arange(first, last) - centre + 0.5) / scale
-        weights = kernel(np.abs(offsets)) if method != "box" else np.where((offsets > -0.5) & (offsets <= 0.5), 1.0, 0.0)
+        weights = (
+            kernel(np.abs(offsets))
+            if method != "box"
+            else np.where((offsets > -0.5) & (offsets <= 0.5), 1.0, 0.0)
+        )
         made[i, first:last] = weights / weights.sum()
     return made
 
@@ -141,7 +150,9 @@ def _bislerp(values: Floats, width: int, height: int) -> Floats:
 
 def _slerp(one: Floats, other: Floats, share: Floats) -> Floats:
     lengths = [np.linalg.norm(v, axis=-1, keepdims=True) for v in (one, other)]
-    units = [np.divide(v, n, out=np.zeros_like(v), where=n > 0) for v, n in zip((one, other), lengths, strict=True)]
+    units = [
+        np.divide(v, n, out=np.zeros_like(v), where=n > 0) for v, n in zip((one, other), lengths, strict=True)
+    ]
     dot = (units[0] * units[1]).sum(-1, keepdims=True)
     angle = np.arccos(np.clip(dot, -1, 1))
     sine = np.where(np.sin(angle) == 0, 1, np.sin(angle))

@@ -61,7 +61,9 @@ class Runner:
         """Forget all answers."""
         self._kept.clear()
 
-    def run(self, graph: Graph, outputs: Sequence[str], context: Context, tell: Tell | None = None) -> Outcome:
+    def run(
+        self, graph: Graph, outputs: Sequence[str], context: Context, tell: Tell | None = None
+    ) -> Outcome:
         """Run what ``outputs`` need of a graph that `validate.check` found right.
 
         Raises
@@ -87,9 +89,13 @@ class Runner:
         executed: list[str] = []
         try:
             for name in (name for name in order if name in ahead):
-                context.report.step(graph.nodes[name].title or str(graph.nodes[name].kind), len(executed) / len(ahead))
+                context.report.step(
+                    graph.nodes[name].title or str(graph.nodes[name].kind), len(executed) / len(ahead)
+                )
                 tell("executing", {"node": name})
-                done = self._answer(graph.nodes[name], keys, context, tell, (len(executed), len(ahead)), executed)
+                done = self._answer(
+                    graph.nodes[name], keys, context, tell, (len(executed), len(ahead)), executed
+                )
                 self._kept[keys[name]] = done
                 executed.append(name)
                 if done.ui is not None:
@@ -118,7 +124,11 @@ class Runner:
         for name in order:
             one = graph.nodes[name]
             node = self._node(one)
-            literal = {key: value for key, value in one.inputs.items() if node.input(key) and not isinstance(value, Link)}
+            literal = {
+                key: value
+                for key, value in one.inputs.items()
+                if node.input(key) and not isinstance(value, Link)
+            }
             token = "" if node.token is None else node.token(context, **literal)
             needs = sorted((key, keys[link.node], link.slot) for key, link in one.links.items())
             said = repr((node.name, token, sorted(literal.items(), key=lambda item: item[0]), needs))
@@ -143,7 +153,11 @@ class Runner:
             given[described.name] = value
         report = _NodeReport(context.report, one, tell, place)
         try:
-            made = node.run(replace(context, report=report), **given) if node.wants_context else node.run(**given)
+            made = (
+                node.run(replace(context, report=report), **given)
+                if node.wants_context
+                else node.run(**given)
+            )
         except Cancelled:
             raise
         except ReknitError as error:

@@ -58,7 +58,9 @@ def _after(details: str) -> str:
     return f": {details}" if details else ""
 
 
-def check(graph: Graph, registry: Registry, context: Context, *, only: Iterable[str] | None = None) -> Verdict:
+def check(
+    graph: Graph, registry: Registry, context: Context, *, only: Iterable[str] | None = None
+) -> Verdict:
     """Return what can run of a graph, and what is wrong with the rest.
 
     Parameters
@@ -116,8 +118,12 @@ def _judged(graph: Graph, known: Mapping[str, Node], outputs: list[str], context
     }
     error = None
     if not good:
-        lines = [f"{fault['message']}{_after(fault['details'])}" for found in faults.values() for fault in found]
-        error = _fault("prompt_outputs_failed_validation", "Prompt outputs failed validation", "\n".join(lines))
+        lines = [
+            f"{fault['message']}{_after(fault['details'])}" for found in faults.values() for fault in found
+        ]
+        error = _fault(
+            "prompt_outputs_failed_validation", "Prompt outputs failed validation", "\n".join(lines)
+        )
     return Verdict(graph=Graph(nodes=nodes), outputs=good, error=error, node_errors=node_errors)
 
 
@@ -229,9 +235,7 @@ def _value_faults(given: Input, value: Any, context: Context) -> tuple[Any, list
     return value, []
 
 
-def _input_fault(
-    kind: str, message: str, details: str, given: Input, context: Context, value: Any
-) -> Fault:
+def _input_fault(kind: str, message: str, details: str, given: Input, context: Context, value: Any) -> Fault:
     return _fault(
         kind,
         message,
@@ -248,7 +252,10 @@ def _fault(kind: str, message: str, details: str, **extra: Any) -> Fault:
 
 def _rings(graph: Graph) -> set[str]:
     """Return the ids of nodes that need themselves."""
-    left = {name: {link.node for link in node.links.values()} & set(graph.nodes) for name, node in graph.nodes.items()}
+    left = {
+        name: {link.node for link in node.links.values()} & set(graph.nodes)
+        for name, node in graph.nodes.items()
+    }
     while True:
         free = {name for name, needs in left.items() if not needs}
         if not free:

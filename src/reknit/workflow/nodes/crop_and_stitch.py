@@ -249,8 +249,8 @@ def _without_holes(mask: Floats) -> Floats:
     for level in _LEVELS:
         # Closing, with what lies beyond the picture taken for set.
         high = np.pad((mask >= level).astype(np.uint8), 1, constant_values=1)
-        wide = np.ascontiguousarray(cv2.dilate(high, square)[1:-1, 1:-1])
-        closed = cv2.erode(wide, square, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+        wide: Any = cv2.dilate(high, square)[1:-1, 1:-1].copy()
+        closed: Any = cv2.erode(wide, square, borderType=cv2.BORDER_CONSTANT, borderValue=1)
         outside = np.pad(1 - closed, 1, constant_values=1).astype(np.uint8)
         _, labels = cv2.connectedComponents(outside, connectivity=4)
         enclosed = (labels != labels[0, 0])[1:-1, 1:-1]
@@ -263,7 +263,8 @@ def _grown(mask: Floats, pixels: float) -> Floats:
 
     side = ceil(pixels / 4 * 1.5 + 1)
     anchor = side // 2 - (1 if side % 2 == 0 else 0)
-    return np.clip(cv2.dilate(mask, np.ones((side, side), np.uint8), anchor=(anchor, anchor)), 0, 1)
+    made: Any = cv2.dilate(mask, np.ones((side, side), np.uint8), anchor=(anchor, anchor))
+    return np.clip(made, 0, 1)
 
 
 def _blurred(mask: Floats, pixels: float) -> Floats:

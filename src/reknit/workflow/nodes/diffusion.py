@@ -20,7 +20,7 @@ from reknit.workflow.node import MAX_SEED, choice, integer, link, node, number, 
 from reknit.workflow.nodes.latents import Latent
 from reknit.workflow.nodes.models import Clip, Model, Source, Vae, opened, whole
 from reknit.workflow.nodes.pictures import repeated
-from reknit.workflow.resize import scaled_mask
+from reknit.workflow.resize import as_batch, scaled_mask
 
 if TYPE_CHECKING:
     from reknit.diffusion.placed import Placed
@@ -108,10 +108,11 @@ def grown(mask: Floats, by: int) -> Floats:
 
     if by == 0:
         return mask
-    hard = np.rint(mask)
+    hard: Any = np.rint(mask)
     pad = ceil((by - 1) / 2)
     # A window of ``by`` samples that begins ``pad`` before each: OpenCV's anchor is where in the window it stands.
-    return np.stack([cv2.dilate(one, np.ones((by, by), np.uint8), anchor=(pad, pad)) for one in hard])
+    made: Any = [cv2.dilate(one, np.ones((by, by), np.uint8), anchor=(pad, pad)) for one in hard]
+    return np.stack(made)
 
 
 def grey_where(pixels: Floats, mask: Floats) -> Floats:
@@ -163,7 +164,7 @@ def vae_encode_for_inpaint(
 
 
 def _cut_alike(pixels: Floats, mask: Floats) -> tuple[Floats, Floats]:
-    fitted = scaled_mask(mask.reshape((-1, *mask.shape[-2:])), pixels.shape[2], pixels.shape[1])
+    fitted = scaled_mask(as_batch(mask), pixels.shape[2], pixels.shape[1])
     return grid_cut(pixels), np.ascontiguousarray(grid_cut(fitted))
 
 
@@ -195,8 +196,8 @@ def inpaint_model_conditioning(
     latent: Latent = {"samples": _encoded(context, vae.source, cut)}
     if noise_mask:
         latent["noise_mask"] = hole[:, None]
-    words = (replace(one, picture=picture, mask=hole) for one in (positive, negative))
-    return (*words, latent)
+    seen, unseen = (replace(one, picture=picture, mask=hole) for one in (positive, negative))
+    return seen, unseen, latent
 
 
 @node(
@@ -383,9 +384,7 @@ def _conditioning(placed: Placed, positive: Words, negative: Words, cfg: float) 
     )
 
 
-def _prepared(
-    placed: Placed, model: Model, latent: Latent, seed: int, positive: Words, steps: int
-) -> Any:
+def _prepared(placed: Placed, model: Model, latent: Latent, seed: int, positive: Words, steps: int) -> Any:
     import torch
 
     from reknit.diffusion.prepare import Prepared, batch_noise
@@ -404,7 +403,7 @@ def _prepared(
     given: Floats | None = latent.get("noise_mask")
     mask = None
     if given is not None:
-        fitted = scaled_mask(given.reshape((-1, *given.shape[-2:])), columns, rows)
+        fitted = scaled_mask(as_batch(given), columns, rows)
         mask = torch.from_numpy(np.ascontiguousarray(fitted[:1, None])).to(placed.device)
     clean = torch.from_numpy(samples.copy()).to(placed.device, placed.dtype)
     soft = model.differential > 0 and mask is not None
@@ -423,12 +422,12 @@ def _seen(placed: Placed, positive: Words, clean: Any, noise_mask: Floats | None
     """Return what an inpainting model sees beside its sample: mask and masked picture."""
     import torch
 
-    count, channels, rows, columns = clean.shape
+    rows, columns = clean.shape[2:]
     mask = positive.mask if positive.mask is not None else noise_mask
     picture = clean if positive.picture is None else torch.from_numpy(positive.picture.copy()).to(clean)
     if mask is None:
         mask, picture = np.ones((1, rows * _GRID, columns * _GRID), np.float32), torch.zeros_like(clean)
-    mask = mask.reshape((-1, *mask.shape[-2:]))
+    mask = as_batch(mask)
     if placed.checkpoint.family.name == "flux":
         large = torch.from_numpy(scaled_mask(mask, columns * _GRID, rows * _GRID)[:, None].copy())
         unfolded = torch.nn.functional.pixel_unshuffle(large, _GRID).to(clean)

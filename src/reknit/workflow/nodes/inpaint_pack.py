@@ -16,6 +16,7 @@ from reknit.workflow.context import Context
 from reknit.workflow.node import MAX_SEED, choice, integer, link, node
 from reknit.workflow.nodes.ours import filled
 from reknit.workflow.nodes.pictures import repeated
+from reknit.workflow.resize import as_batch
 
 Floats = NDArray[np.float32]
 
@@ -41,7 +42,9 @@ def masked_fill(image: Floats, mask: Floats, fill: str, falloff: int) -> Floats:
         if fill == "neutral":
             picture[..., :3] = (picture[..., :3] - 0.5) * (1 - alpha) + 0.5
         else:
-            picture[..., :3] = picture[..., :3] * (1 - alpha) + _flown_in(picture[..., :3], alpha, fill) * alpha
+            picture[..., :3] = (
+                picture[..., :3] * (1 - alpha) + _flown_in(picture[..., :3], alpha, fill) * alpha
+            )
     return made
 
 
@@ -90,7 +93,7 @@ def expand_mask(mask: Floats, grow: int, blur: int, blur_type: str) -> Floats:
     import cv2
 
     made: list[Floats] = []
-    for one in mask.reshape((-1, *mask.shape[-2:])):
+    for one in as_batch(mask):
         if grow > 0:
             one = (_spread(one, grow, cv2.dilate) > 0).astype(np.float32)
         made.append(_smoothed(one, _odd(blur), blur_type))
@@ -123,12 +126,12 @@ def load_inpaint_model(context: Context, model_name: str) -> Path:
     wants_context=True,
 )
 def inpaint_with_model(
-    context: Context, inpaint_model: Path, image: Floats, mask: Floats, seed: int, **_: Any
+    context: Context, inpaint_model: Path, image: Floats, mask: Floats, seed: int, **_unused: Any
 ) -> Floats:
     """Fill the hole with a network; no pixel outside the mask changes."""
     hole = (mask >= _SURE).astype(np.float32)
-    params = {"model": str(inpaint_model)}
-    made, _ = filled(context, image, hole, engine="network", params=params, seed=seed, grow=0, feather=0)
+    params: dict[str, str] = {"model": str(inpaint_model)}
+    made, _notes = filled(context, image, hole, engine="network", params=params, seed=seed, grow=0, feather=0)
     return made
 
 
@@ -168,7 +171,7 @@ def _gaussian(picture: Floats, size: int) -> Floats:
 def _filtered(picture: Floats, kernel: Any, border: int) -> Floats:
     import cv2
 
-    made = cv2.sepFilter2D(np.ascontiguousarray(picture), cv2.CV_32F, kernel, kernel, borderType=border)
+    made: Any = cv2.sepFilter2D(np.ascontiguousarray(picture), cv2.CV_32F, kernel, kernel, borderType=border)
     return made.reshape(picture.shape)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reknit.workflow.node import MAX_SIDE, choice, integer, link, node, number, switch
+from reknit.workflow.resize import as_batch
 
 Floats = NDArray[np.float32]
 
@@ -27,8 +28,10 @@ def grow_mask(mask: Floats, expand: int, tapered_corners: bool) -> Floats:
     kernel = np.array([[corner, 1, corner], [1, 1, 1], [corner, 1, corner]], np.uint8)
     change = cv2.dilate if expand > 0 else cv2.erode
     steps = min(abs(expand), sum(mask.shape[-2:]))
-    each = mask.reshape((-1, *mask.shape[-2:]))
-    return np.stack([change(one, kernel, iterations=steps) if steps else one for one in each]).astype(np.float32)
+    each = as_batch(mask)
+    return np.stack([change(one, kernel, iterations=steps) if steps else one for one in each]).astype(
+        np.float32
+    )
 
 
 @node("InvertMask", link("mask", "MASK"), outputs="MASK", title="Invert Mask", category="mask")
@@ -47,7 +50,7 @@ def invert_mask(mask: Floats) -> Floats:
 )
 def feather_mask(mask: Floats, left: int, top: int, right: int, bottom: int) -> Floats:
     """Let a mask fade towards the sides of the picture."""
-    made = mask.reshape((-1, *mask.shape[-2:])).copy()
+    made = as_batch(mask).copy()
     height, width = made.shape[-2:]
     for axis, size, first, last in ((2, width, left, right), (1, height, top, bottom)):
         ramp = np.ones(size, np.float32)
@@ -98,7 +101,7 @@ def solid_mask(value: float, width: int, height: int) -> Floats:
 )
 def crop_mask(mask: Floats, x: int, y: int, width: int, height: int) -> Floats:
     """Cut a piece out of a mask."""
-    return mask.reshape((-1, *mask.shape[-2:]))[:, y : y + height, x : x + width].copy()
+    return as_batch(mask)[:, y : y + height, x : x + width].copy()
 
 
 @node(
@@ -114,8 +117,8 @@ def crop_mask(mask: Floats, x: int, y: int, width: int, height: int) -> Floats:
 )
 def mask_composite(destination: Floats, source: Floats, x: int, y: int, operation: str) -> Floats:
     """Combine two masks, the second laid over the first at a place."""
-    made = destination.reshape((-1, *destination.shape[-2:])).copy()
-    source = source.reshape((-1, *source.shape[-2:]))
+    made = as_batch(destination).copy()
+    source = as_batch(source)
     over = source[:, : max(0, made.shape[1] - y), : max(0, made.shape[2] - x)]
     here = made[:, y : y + over.shape[1], x : x + over.shape[2]]
     if operation in ("and", "or", "xor"):

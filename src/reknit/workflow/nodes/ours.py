@@ -105,7 +105,7 @@ def filled(
     """
     from reknit.pipeline.fill import fill
 
-    holes = repeated(scaled_mask(mask, image.shape[2], image.shape[1]) > 0.5, len(image))
+    holes = repeated(scaled_mask(mask, image.shape[2], image.shape[1]), len(image)) > 0.5
     made, notes = image.copy(), dict[str, None]()
     for index, (picture, hole) in enumerate(zip(image, holes, strict=True)):
         if not hole.any():

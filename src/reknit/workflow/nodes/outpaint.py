@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from reknit.workflow.node import integer, link, node
 
 Floats = NDArray[np.float32]
+
+
+def _steps(count: int) -> Any:
+    return np.arange(count)
 
 
 @node(
@@ -29,9 +35,9 @@ def image_pad_for_outpaint(
     made[inside] = image
     mask = np.ones((1, *made.shape[1:3]), np.float32)
     mask[inside] = 0
-    if 0 < feathering and 2 * feathering < min(height, width):
-        rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
-        distances = [
+    if feathering > 0 and 2 * feathering < min(height, width):
+        rows, columns = _steps(height)[:, None], _steps(width)[None, :]
+        distances: list[Any] = [
             rows if top else np.full_like(rows, height),
             height - rows if bottom else np.full_like(rows, height),
             columns if left else np.full_like(columns, width),

@@ -19,7 +19,7 @@ from reknit.core.errors import InputError
 from reknit.core.image import Metadata, Photo
 from reknit.workflow.context import Context
 from reknit.workflow.node import MAX_SIDE, Shown, choice, integer, link, node, number, switch, text
-from reknit.workflow.resize import METHODS, scaled, scaled_mask
+from reknit.workflow.resize import METHODS, as_batch, scaled, scaled_mask
 
 Floats = NDArray[np.float32]
 
@@ -126,7 +126,10 @@ def _saved(context: Context, images: Floats, prefix: str, place: str) -> Shown:
     counter = _last(folder, name) + 1
     import json
 
-    entries = [("prompt", json.dumps(context.prompt)), *((k, json.dumps(v)) for k, v in context.extra.items())]
+    entries = [
+        ("prompt", json.dumps(context.prompt)),
+        *((k, json.dumps(v)) for k, v in context.extra.items()),
+    ]
     saved: list[dict[str, str]] = []
     for index, image in enumerate(images):
         eight = np.clip(image * np.float32(255), 0, 255).astype(np.uint8)
@@ -188,7 +191,9 @@ def image_scale(image: Floats, upscale_method: str, width: int, height: int, cro
         return image
     width = width or max(1, round(image.shape[2] * height / image.shape[1]))
     height = height or max(1, round(image.shape[1] * width / image.shape[2]))
-    return scaled(cropped_to(image, width, height) if crop == "center" else image, width, height, upscale_method)
+    return scaled(
+        cropped_to(image, width, height) if crop == "center" else image, width, height, upscale_method
+    )
 
 
 @node(
@@ -271,7 +276,7 @@ def repeated(values: Floats, count: int) -> Floats:
 @node("MaskToImage", link("mask", "MASK"), outputs="IMAGE", title="Convert Mask to Image", category="mask")
 def mask_to_image(mask: Floats) -> Floats:
     """Show a mask as a grey picture."""
-    return np.repeat(mask.reshape((-1, *mask.shape[-2:]))[..., None], 3, axis=3)
+    return np.repeat(as_batch(mask)[..., None], 3, axis=3)
 
 
 @node(

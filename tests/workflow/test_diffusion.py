@@ -1,0 +1,107 @@
+"""The nodes of latent diffusion on tiny models, and their arithmetic."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reknit.workflow.context import Context
+from reknit.workflow.node import Registry
+from reknit.workflow.nodes import diffusion
+from tests.workflow.conftest import Session, api
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+from reknit.workflow.nodes import models  # noqa: E402
+from tests.diffusion.tiny import tiny_single_file  # noqa: E402
+
+F = np.float32
+
+
+@pytest.fixture
+def checkpoints(context: Context) -> Iterator[Path]:
+    folder = context.model_dirs[0] / "checkpoints"
+    folder.mkdir(parents=True)
+    yield folder
+    models.free()
+
+
+def classic(**changes: Any) -> dict[str, Any]:
+    """Return the workflow that every ComfyUI user knows: mask, encode for inpainting, sample, decode."""
+    sampling = {
+        "seed": 42,
+        "steps": 20,
+        "cfg": 7.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "denoise": 1.0,
+    }
+    links = {"model": ["1", 0], "positive": ["3", 0], "negative": ["4", 0], "latent_image": ["5", 0]}
+    return api(
+        n1=("CheckpointLoaderSimple", {"ckpt_name": "tiny.safetensors"}),
+        n2=("LoadImage", {"image": "hole.png"}),
+        n3=("CLIPTextEncode", {"text": "a red house", "clip": ["1", 1]}),
+        n4=("CLIPTextEncode", {"text": "bad", "clip": ["1", 1]}),
+        n5=(
+            "VAEEncodeForInpaint",
+            {"pixels": ["2", 0], "vae": ["1", 2], "mask": ["2", 1], "grow_mask_by": 6},
+        ),
+        n6=("KSampler", links | sampling | changes),
+        n7=("VAEDecode", {"samples": ["6", 0], "vae": ["1", 2]}),
+        n8=("SaveImage", {"images": ["7", 0], "filename_prefix": "ComfyUI"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "before", "after"),
+    [(0, 0, 0), (1, 0, 0), (2, 0, 1), (3, 1, 1), (6, 2, 3), (8, 3, 4), (16, 7, 8), (64, 31, 32)],
+)
+def test_grow_mask_by_grows_as_the_convolution_does(by: int, before: int, after: int) -> None:
+    mask = np.zeros((1, 129, 129), F)
+    mask[0, 64, 64] = 1
+    rows, columns = np.nonzero(diffusion.grown(mask, by)[0])
+    for found in (rows, columns):
+        assert (found.min(), found.max()) == (64 - before, 64 + after)
+
+
+def test_holes_are_grey_where_the_mask_rounds_to_one() -> None:
+    pixels = np.ones((1, 1, 3, 3), F)
+    made = diffusion.grey_where(pixels, np.array([[[0.4, 0.5, 0.6]]], F))
+    assert made[0, 0, :, 0].tolist() == [1, 1, 0.5]
+
+
+def test_sides_are_cut_to_multiples_of_eight_at_both_ends() -> None:
+    values = np.arange(21)[None, :, None] * np.ones((1, 1, 16), int)
+    assert diffusion.grid_cut(values)[0, :, 0].tolist() == list(range(2, 18))
+
+
+@pytest.mark.parametrize("kind", ["inpaint", "base"])
+def test_the_classic_workflow_runs_and_again_runs_nothing(
+    session: Session, checkpoints: Path, kind: str
+) -> None:
+    made = tiny_single_file(checkpoints, "sd15", kind)
+    for path in [made, *made.parent.iterdir()]:
+        target = checkpoints / ("tiny.safetensors" if path == made else path.name)
+        if path.exists() and path != target:
+            path.rename(target)
+    outcome = session.run(classic(steps=4))
+    assert outcome.executed[-1] == "8"
+    steps = [data for event, data in session.events if event == "progress" and data["node"] == "6"]
+    assert [(step["value"], step["max"]) for step in steps] == [(n, 4) for n in range(1, 5)]
+    assert steps[0]["preview"].shape == (8, 12, 3)
+    assert session.run(classic(steps=4)).executed == ()
+    assert session.run(classic(steps=4, seed=43)).executed == ("6", "7", "8")
+
+
+def test_the_registry_lists_samplers_and_schedules_as_comfyui_does(
+    registry: Registry, context: Context
+) -> None:
+    required = registry.nodes["KSampler"].info(context)["input"]["required"]
+    assert required["sampler_name"][0][0] == "euler"
+    assert {"euler_ancestral", "dpmpp_2m", "ddim", "uni_pc", "lcm"} < set(required["sampler_name"][0])
+    assert {"normal", "karras", "simple", "beta"} < set(required["scheduler"][0])
+    assert required["cfg"][1]["default"] == 8.0
+    assert required["seed"][1]["max"] == 2**64 - 1
