@@ -3,15 +3,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH ?= ==2.13.0+cpu
+TORCH_TESTS := tests/diffusion tests/engines tests/models tests/cli tests/planner tests/server tests/workflow tests/test_drop_in.py
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard native/*)
 
-.PHONY: demo test test-full check bench sanitize clean
+.PHONY: demo test test-diffusion test-full check bench sanitize clean
 
 demo: $(VENV)/.demo          ## fill a hole in a real photo and in a big generated one
 	$(BIN)/reknit demo --output out/demo
 
 test: $(VENV)/.test          ## the default test suite
 	$(BIN)/python -m pytest -n 2
+
+test-diffusion: $(VENV)/.torch  ## the tests of diffusion models and TorchScript, with PyTorch's CPU build
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(TORCH_TESTS)
 
 test-full: $(VENV)/.test     ## everything, also the slow tests
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
@@ -31,6 +36,14 @@ sanitize: $(VENV)/.test      ## native tests under AddressSanitizer and Undefine
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# PyTorch from PyPI brings gigabytes of CUDA on Linux; this version's CPU build does not.
+$(VENV)/.torch: $(VENV)/.test
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet "torch$(TORCH)" \
+		|| $(BIN)/python -m pip install --disable-pip-version-check --quiet \
+			--index-url https://download.pytorch.org/whl/cpu "torch$(TORCH)"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[test,diffusion]"
 	touch $@
 
 $(VENV)/.%: $(VENV)/.made $(SOURCES)

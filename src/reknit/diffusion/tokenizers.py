@@ -25,8 +25,8 @@ _MERGES = 49_152 - 256 - 2
 """The file holds more; CLIP was trained with these: 49 408 tokens with the bytes and the two marks."""
 
 _HINTS = {
-    "clip": "pip install open-clip-torch, which ships it; or put the folder tokenizer of the model's repository "
-    "beside the file",
+    "clip": "pip install --no-deps open-clip-torch, which ships it; or put the folder tokenizer of the model's "
+    "repository beside the file",
     "t5": "put the folder tokenizer_2 of FLUX.1's repository beside the file, or get it into the hub's cache: "
     "hf download google/t5-v1_1-xxl spiece.model tokenizer_config.json special_tokens_map.json",
 }
