@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from reknit.workflow.context import Context
 from reknit.workflow.node import Registry
@@ -105,3 +106,31 @@ def test_the_registry_lists_samplers_and_schedules_as_comfyui_does(
     assert {"normal", "karras", "simple", "beta"} < set(required["scheduler"][0])
     assert required["cfg"][1]["default"] == 8.0
     assert required["seed"][1]["max"] == 2**64 - 1
+
+
+def test_a_lora_changes_the_picture_and_is_gone_without_it(session: Session, checkpoints: Path) -> None:
+    from safetensors.torch import save_file
+
+    made = tiny_single_file(checkpoints, "sd15", "inpaint")
+    (checkpoints / "tiny.safetensors").symlink_to(made)
+    (checkpoints / "tokenizer").symlink_to(made.parent / "tokenizer")
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    torch.manual_seed(0)
+    tensors = {
+        f"{name}.lora_down.weight": torch.randn(4, 768),
+        f"{name}.lora_up.weight": torch.randn(32, 4),
+        f"{name}.alpha": torch.tensor(4.0),
+    }
+    (checkpoints.parent / "loras").mkdir()
+    save_file(tensors, checkpoints.parent / "loras" / "ink.safetensors")
+
+    def picture(strength: float) -> np.ndarray:
+        graph = classic(steps=2, model=["9", 0])
+        given = {"model": ["1", 0], "lora_name": "ink.safetensors", "strength_model": strength}
+        graph |= api(n9=("LoraLoaderModelOnly", given))
+        [image] = session.run(graph).shown["8"]["images"]
+        return np.asarray(Image.open(session.context.output_dir / image["filename"]))
+
+    plain, inked = picture(0.0), picture(8.0)
+    assert (plain != inked).any()
+    assert np.array_equal(picture(0.0), plain)

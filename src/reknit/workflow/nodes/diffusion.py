@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core.errors import InputError, Unavailable
+from reknit.core.errors import InputError
 from reknit.workflow.context import Context
 from reknit.workflow.node import MAX_SEED, choice, integer, link, node, number, switch, text
 from reknit.workflow.nodes.latents import Latent
@@ -335,14 +335,12 @@ def _sampled(
     negative: Words,
     **how: Any,
 ) -> Latent:
+    from reknit.diffusion import lora
     from reknit.diffusion.denoise import StepInfo, denoise
     from reknit.diffusion.sampler import sampler
 
-    if model.loras:
-        raise Unavailable(
-            "LoRAs cannot be used in workflows yet", code="workflow.lora", hint="set both strengths to 0"
-        )
     placed = opened(whole(model.source, positive.clip.source), context)
+    lora.apply(placed, dict(model.loras))
     prepared = _prepared(placed, model, latent, seed, positive, steps)
 
     def tell(step: StepInfo) -> None:
