@@ -109,3 +109,12 @@ def test_networks_go_to_the_processor_then_to_smaller_crops() -> None:
 
 def test_other_engines_have_one_way() -> None:
     assert of(registry.get("exemplar")) == [{}]
+
+
+def test_a_network_far_smaller_than_its_family_is_not_judged_by_the_familys_facts(card: Any) -> None:
+    class Tiny(Painter):
+        def needs(self) -> Needs:
+            return replace(super().needs(), family="flux", bytes=4_000_000)
+
+    card(0.5)
+    assert of(Tiny())[0] == {}

@@ -21,7 +21,7 @@ from reknit.pipeline.ways import laid_out
 
 R = TypeVar("R")
 
-_RUNTIMES = ("reknit.engines.onnx", "reknit.engines.torchscript", "reknit.engines.diffusion_painters")
+_RUNTIMES = ("reknit.engines.onnx", "reknit.engines.torchscript")
 
 
 class Turning(Protocol):

@@ -19,6 +19,7 @@ from reknit.engines.kept import KEPT, free_of
 from reknit.pipeline.recover import Way
 
 _TRIED_ABOVE = 1.25  # a prediction this far beyond what is free is refused before anything is loaded
+_ANOTHER = 0.5  # of what the family's smallest form takes: what is stored in less is another network
 _LEAST_SIDE = 128
 _PLAIN = "auto"
 
@@ -81,13 +82,16 @@ def _at_least(tier: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, An
 def _tiers(needs: Needs, threads: int) -> list[Way]:
     """Return the tiers of a family that the planner knows; nothing for others."""
     from reknit.planner import tiers
-    from reknit.planner.facts import Subject, families, format_of
+    from reknit.planner.facts import Subject, families, format_of, weight_bytes
     from reknit.planner.laws import laws
 
     family = families().get(needs.family)
     if family is None or not family.latent:
         return []
-    subject = Subject(id=needs.file, title=family.title, family=family, weights=format_of(needs.file))
+    weights = format_of(needs.file)
+    if 0 < needs.bytes < _ANOTHER * sum(weight_bytes(family, weights, "q4_k").values()):
+        return []  # a smaller network than the family's
+    subject = Subject(id=needs.file, title=family.title, family=family, weights=weights)
     every = tiers.options(
         subject,
         _device(needs.device, threads),
