@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,6 +78,8 @@ def _windows_ram() -> tuple[float, float]:
 
 def say(*command: str) -> str:
     """Return what a tool prints; nothing if it is not there, fails or hangs."""
+    import subprocess  # a fill needs the rest of this module, but no tool
+
     if shutil.which(command[0]) is None:
         return ""
     try:

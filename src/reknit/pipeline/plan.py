@@ -21,7 +21,7 @@ from reknit.core.options import check_all
 from reknit.core.region import Region, plan_regions
 from reknit.core.request import FillRequest
 from reknit.core.result import Plan
-from reknit.engines import choice, registry
+from reknit.engines import registry
 from reknit.engines.base import Configurable, Engine, EngineSpec, Models, Telling
 from reknit.pipeline.recover import Way
 from reknit.pipeline.scale import regions_at
@@ -131,6 +131,8 @@ def choose_engine(
         return name, ()
     params = params or {}
     if params.get("model"):
+        from reknit.engines import choice
+
         engine = choice.engine_of(str(params["model"]), models)
         return engine, (f"engine {engine}: it runs {Path(str(params['model'])).name}",)
     if params.get("prompt"):
