@@ -8,7 +8,6 @@ told of its model. In a PNG file it is the text entry ``reknit`` (JSON) and, for
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -171,6 +170,8 @@ def digest(photo: Photo, added: tuple[int, int, int, int] = (0, 0, 0, 0)) -> str
     height, width = photo.size.shape
     inner = (slice(top, height - bottom), slice(left, width - right))
     pixels = np.ascontiguousarray(photo.pixels[inner])
+    import hashlib
+
     found = hashlib.sha256(f"{Size.of(pixels.shape)} {pixels.dtype.name} {photo.alpha is not None}".encode())
     found.update(pixels.data)
     if photo.alpha is not None:

@@ -6,10 +6,13 @@ It reads no weights and imports no framework.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reknit.core.errors import InputError
 from reknit.engines.base import Models
-from reknit.models.catalog import ModelCard
+
+if TYPE_CHECKING:
+    from reknit.models.catalog import ModelCard
 
 LEARNED = ("lama", "migan", "mat")
 """Families whose engine has their name; other networks in ONNX or TorchScript files run in ``network``."""
