@@ -95,7 +95,7 @@ def test_the_hubs_cache_is_where_the_hub_keeps_it(
         monkeypatch.setenv(name, value)
     code = (
         "from huggingface_hub.constants import HF_HUB_CACHE; from reknit import config;"
-        "print(HF_HUB_CACHE); print(config.model_store(config.load())._hub_cache)"
+        "print(HF_HUB_CACHE); print(config.model_store(config.load()).hub_cache)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [expected, expected]

@@ -36,7 +36,8 @@ def test_an_actor_does_rows_and_answers_in_json(tmp_path: Path) -> None:
 @pytest.fixture
 def cluster() -> Iterator[Any]:
     """Start two raylets of one CPU each; the head is the first."""
-    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.cluster_utils")
+    import ray
     from ray.cluster_utils import Cluster
 
     few = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
@@ -79,7 +80,8 @@ def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any) -> None:
 
 
 def test_no_cluster_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.cluster_utils")
+    import ray
 
     def refuse(**options: Any) -> None:
         raise ConnectionError("nothing listens")
