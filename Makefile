@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?= ==2.13.0+cpu
-TORCH_TESTS := tests/diffusion tests/engines tests/models tests/cli tests/planner tests/server tests/workflow tests/test_drop_in.py
+TORCH_TESTS := tests/diffusion tests/contract tests/engines tests/planner tests/workflow tests/cli/test_diffusion.py \
+	tests/server/test_dialects_diffusion.py tests/test_drop_in.py
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard native/*)
 
 .PHONY: demo test test-diffusion test-full check bench sanitize clean
@@ -21,7 +22,7 @@ test-diffusion: $(VENV)/.torch  ## the tests of diffusion models and TorchScript
 test-full: $(VENV)/.test     ## everything, also the slow tests
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
-check: $(VENV)/.check        ## style, types, layers
+check: $(VENV)/.check $(VENV)/.torch        ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright

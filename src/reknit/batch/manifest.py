@@ -5,6 +5,7 @@ are yielded one by one, so that a list of any length takes no memory. What a row
 work is done; no picture is opened.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import csv

@@ -5,7 +5,7 @@ the pool, holds back what runs ahead, and does again what was lost with a node; 
 one again changes nothing. The ledger stays with the process that started the batch.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import json

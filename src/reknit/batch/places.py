@@ -4,7 +4,7 @@ Local files go through `core.files`: written whole or not at all. URIs go throug
 imported only for them; an object store shows an object only when it is complete. Nothing here knows pictures.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import os

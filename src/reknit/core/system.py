@@ -82,7 +82,6 @@ def say(*command: str) -> str:
 
     if shutil.which(command[0]) is None:
         return ""
-    import subprocess
 
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_S, check=False)
