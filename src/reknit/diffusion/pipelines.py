@@ -290,12 +290,17 @@ def _loaded(folder: Path, kind: Any, dtype: Any, further: Mapping[str, Any]) -> 
         ) from error
 
 
+_NEEDED = {"movq", "scheduler", "transformer", "unet", "vae"}
+"""Parts without which nothing paints."""
+
+
 def _absent(folder: Path, kind: Any) -> dict[str, Any]:
     """Return None for each part that the class has and the folder does not, such as a third text encoder."""
     index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     parts = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
     stated = {name for name, entry in index.items() if entry != [None, None]}
-    return {name: None for name in parts if name not in stated and not name.startswith("prior_")}
+    needed = stated | _NEEDED
+    return {name: None for name in parts if name not in needed and not name.startswith("prior_")}
 
 
 def _prior(folder: Path, facts: PipelineFacts, dtype: Any) -> dict[str, Any]:
