@@ -17,9 +17,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kWorthSharing = 80e-6;  // seconds; waking a thread takes tens of microseconds
-constexpr double kLoss = 1.2;            // times what one thread needs: what sharing must not cost
-constexpr int kLongestRest = 32;         // runs
-constexpr double kAwake = 200e-6;        // that a worker looks out for the next run before it sleeps
+constexpr double kLoss = 1.05;           // times what one thread needs: what sharing must not cost
+constexpr int kLongestRest = 128;        // runs
+constexpr double kAwake = 100e-6;        // that a worker looks out for the next run before it sleeps
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
