@@ -91,3 +91,4 @@ def test_a_broken_notebook_is_an_empty_one(content: bytes, tmp_path: Path) -> No
 def test_a_notebook_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     remember(tmp_path / "file" / "ways.json", "a", BF16)
+    assert recalled(tmp_path / "file" / "ways.json", "a", ALL) is None

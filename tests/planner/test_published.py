@@ -28,7 +28,10 @@ def test_what_ran_out_of_memory_is_not_said_to_fit(row: published.Row) -> None:
 
 
 def test_runs_that_worked_on_their_card_are_not_refused() -> None:
-    """Refusing what runs is an error too; one row is known to be refused: 75 GB measured of 80."""
+    """Refusing what runs is an error too.
+
+    Held against the card's whole memory, not what is free of it: a run that left little room may still be refused.
+    """
     refused = [
         row.id
         for row in ROWS

@@ -1,4 +1,6 @@
-"""Recorded requests of other programs' clients, sent again: the shapes of the replies, and which pixels may change.
+"""Requests of other programs' clients: the shapes of the replies, and which pixels may change.
+
+Those of webuiapi and OpenAI were recorded from the clients, the others written by hand as those programs form them.
 
 ``golden/traffic.json`` holds them with ``@photo``, ``@mask`` (white is repainted) and ``@cutout`` (transparent is) for
 the pictures; the mask is asymmetric, so that one turned round or mirrored would be noticed.
@@ -49,7 +51,7 @@ def pictures(reply: dict[str, Any]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("case", TRAFFIC, ids=lambda case: f"{case['client']} {case['path']}")
-def test_recorded_requests_get_what_their_client_expects(server: Server, case: dict[str, Any]) -> None:
+def test_requests_get_what_their_client_expects(server: Server, case: dict[str, Any]) -> None:
     answer = sent(server, case)
     assert answer.status_code == 200, answer.text
     reply, expect = answer.json(), case["expect"]
