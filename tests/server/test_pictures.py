@@ -340,16 +340,18 @@ def test_damage_on_disk_is_told(pictures: Pictures, rng: np.random.Generator) ->
         {"box": [0, 0, 29, 30]},
     ],
 )
-def test_a_recipe_that_makes_no_sense_is_refused(
+def test_an_edit_that_makes_no_sense_is_refused(
     pictures: Pictures, rng: np.random.Generator, change: dict[str, object]
 ) -> None:
     first = pictures.add(files(rng)["png"])
     box = Box(x0=0, y0=0, x1=30, y1=30)
     edit = pictures.derive(first.id, painted(pictures.photo(first.id), box, rng), box)
-    recipe = json.loads(pictures.blobs.read(edit.id))
+    document = json.loads(pictures.blobs.read(edit.id))
     facts = change.get("facts")
-    recipe.update({**change, "facts": {**recipe["facts"], **facts}} if isinstance(facts, dict) else change)
-    wrong = pictures.blobs.put(json.dumps(recipe, separators=(",", ":")).encode())
+    document.update(
+        {**change, "facts": {**document["facts"], **facts}} if isinstance(facts, dict) else change
+    )
+    wrong = pictures.blobs.put(json.dumps(document, separators=(",", ":")).encode())
     with pytest.raises(ExternalError) as caught:
         pictures.photo(wrong)
     assert caught.value.code == "picture.broken"

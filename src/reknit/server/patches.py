@@ -15,7 +15,7 @@ import numpy as np
 
 from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo, Samples
-from reknit.server.recipe import Recipe
+from reknit.server.edit import Edit
 
 
 def cut(before: Photo, photo: Photo, box: Box, at: tuple[int, int]) -> tuple[Photo, bool]:
@@ -76,35 +76,35 @@ class Working:
         self._pixels: Samples = photo.pixels.copy()
         self._alpha: Samples | None = None if photo.alpha is None else photo.alpha.copy()
 
-    def apply(self, patch: Photo, recipe: Recipe) -> None:
+    def apply(self, patch: Photo, edit: Edit) -> None:
         """Apply one edit; raises ValueError for a patch that does not fit."""
-        fits = patch.size == recipe.box.size and patch.pixels.dtype == self._pixels.dtype
-        place = Box.whole(Size.of(self._pixels.shape)).moved(*recipe.at)
+        fits = patch.size == edit.box.size and patch.pixels.dtype == self._pixels.dtype
+        place = Box.whole(Size.of(self._pixels.shape)).moved(*edit.at)
         if not fits or (patch.alpha is None) != (self._alpha is None):
             raise ValueError("its patch does not fit")
-        if not Box.whole(recipe.size).contains(place):
+        if not Box.whole(edit.size).contains(place):
             raise ValueError("the picture before does not fit on its canvas")
-        self._pixels = _laid(self._pixels, patch.pixels, recipe, place)
+        self._pixels = _laid(self._pixels, patch.pixels, edit, place)
         if self._alpha is not None and patch.alpha is not None:
-            self._alpha = _laid(self._alpha, patch.alpha, recipe, place)
-        self._photo = moved(self._photo, recipe.at)
+            self._alpha = _laid(self._alpha, patch.alpha, edit, place)
+        self._photo = moved(self._photo, edit.at)
 
     def photo(self) -> Photo:
         """Return the result; no patch may be applied after."""
         return self._photo.with_pixels(self._pixels, self._alpha)
 
 
-def _laid(before: Samples, patch: Samples, recipe: Recipe, place: Box) -> Samples:
-    whole = Box.whole(recipe.size)
+def _laid(before: Samples, patch: Samples, edit: Edit, place: Box) -> Samples:
+    whole = Box.whole(edit.size)
     samples: Any = (
         before if place == whole else np.zeros((*whole.size.shape, *before.shape[2:]), before.dtype)
     )
-    if recipe.parent_on_top:
-        samples[recipe.box.slices] = patch
+    if edit.parent_on_top:
+        samples[edit.box.slices] = patch
     if place != whole:
         samples[place.slices] = before
-    if not recipe.parent_on_top:
-        samples[recipe.box.slices] = patch
+    if not edit.parent_on_top:
+        samples[edit.box.slices] = patch
     return samples
 
 

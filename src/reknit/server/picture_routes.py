@@ -16,10 +16,10 @@ from starlette.responses import Response
 
 from reknit.core import files
 from reknit.server import transfer
+from reknit.server.edit import corners
 from reknit.server.file_names import MEDIA_TYPES, content_disposition
 from reknit.server.pictures import Picture, Pictures
 from reknit.server.problem import Json
-from reknit.server.recipe import corners
 from reknit.server.rooms import rooms_of
 from reknit.server.schemas import EXAMPLE_ID, Digest
 

@@ -1,6 +1,6 @@
 """`Pictures`: uploaded files and what was made of them, without loss.
 
-An upload is kept as the bytes it was, named by their SHA-256. An edit is kept as a recipe: the picture
+An upload is kept as the bytes it was, named by their SHA-256. An edit is kept as a document: the picture
 before, and a lossless patch of the box that changed; whatever was not edited is never encoded again, and
 saving an edited JPEG encodes it once, from the original's own coefficients. Photos are rebuilt on demand and
 kept while there is room. It knows no HTTP, no jobs and no engines; bytes lie in `jobs.blobs`.
@@ -28,10 +28,10 @@ from reknit.core.screen import mask_png, patch_png
 from reknit.inputs import MaskFrom, as_mask, mask_of_photo
 from reknit.jobs.blobs import Blobs
 from reknit.server import patches
+from reknit.server.edit import MAGIC, Edit, Facts, broken, corners
 from reknit.server.file_names import clean_name, name_for
 from reknit.server.kept import Kept
 from reknit.server.pyramid import TILE_PX, level_sizes
-from reknit.server.recipe import MAGIC, Facts, Recipe, broken, corners
 
 CACHE_BYTES = 512 << 20
 _MANY = 4096
@@ -44,7 +44,7 @@ class Picture:
     Attributes
     ----------
     id : str
-        SHA-256 in hex of the uploaded file, or of the recipe.
+        SHA-256 in hex of the uploaded file, or of the edit's document.
     facts : Facts
     parent, original : str or None
         The picture before this one (None for an upload), and the upload it all began with.
@@ -105,7 +105,7 @@ class Pictures:
         self.limits = limits or codec.Limits()
         self._folder = folder
         self._photos: Kept[Photo] = Kept(cache_bytes)
-        self._recipes: Kept[Recipe] = Kept(_MANY)
+        self._edits: Kept[Edit] = Kept(_MANY)
         self._facts: Kept[tuple[int, Facts]] = Kept(_MANY)  # with when they were written
         self._encoded: Kept[Encoded] = Kept(cache_bytes // 8)
         self._encoding = threading.Lock()
@@ -124,7 +124,7 @@ class Pictures:
         facts = self._remembered(digest)
         if facts is None:
             try:
-                if self._is_recipe(digest):
+                if self._is_edit(digest):
                     return self.info(digest)
                 facts = self._examined(digest, clean_name(name))
             except ReknitError:
@@ -180,15 +180,15 @@ class Pictures:
         ExternalError
             ``picture.broken``, ``blob.corrupt``
         """
-        recipe = self._recipe(picture)
-        if recipe is not None:
+        edit = self._edit(picture)
+        if edit is not None:
             return Picture(
                 id=picture,
-                facts=recipe.facts,
-                parent=recipe.parent,
-                original=recipe.original,
-                box=recipe.box,
-                at=recipe.at,
+                facts=edit.facts,
+                parent=edit.parent,
+                original=edit.original,
+                box=edit.box,
+                at=edit.at,
             )
         facts = self._remembered(picture) or self._examined(picture, "")
         return Picture(id=picture, facts=facts, parent=None, original=picture, box=None)
@@ -205,16 +205,16 @@ class Pictures:
         if kept is not None:
             return kept
         with self._decoding:
-            steps: list[tuple[str, Recipe]] = []
+            steps: list[tuple[str, Edit]] = []
             at = picture
             while (photo := self._photos.get(at)) is None:
-                recipe = self._recipe(at)
-                if recipe is None:
+                edit = self._edit(at)
+                if edit is None:
                     photo = self._decoded(at)
                     self._keep(at, photo)
                     break
-                steps.append((at, recipe))
-                at = recipe.parent
+                steps.append((at, edit))
+                at = edit.parent
             if steps:
                 photo = self._rebuilt(photo, steps[::-1])
                 self._keep(picture, photo)
@@ -242,7 +242,7 @@ class Pictures:
         before, told = self.photo(parent), self.info(parent)
         crop, on_top = patches.cut(before, photo, box, at)
         patch = patch_png(crop)
-        recipe = Recipe(
+        edit = Edit(
             parent=parent,
             original=told.original,
             patch=self.blobs.put(patch),
@@ -251,17 +251,17 @@ class Pictures:
             parent_on_top=on_top,
             facts=replace(told.facts, width=photo.size.width, height=photo.size.height, bytes=len(patch)),
         )
-        digest = self.blobs.put(recipe.to_bytes())
-        self._recipes.put(digest, recipe)
+        digest = self.blobs.put(edit.to_bytes())
+        self._edits.put(digest, edit)
         self._keep(digest, patches.moved(before, at).with_pixels(photo.pixels, photo.alpha))
         return self.info(digest)
 
     def needs(self, picture: str) -> list[str]:
         """Return the digests of all blobs that a picture is made of, its own first."""
         found: list[str] = []
-        while (recipe := self._recipe(picture)) is not None:
-            found += [picture, recipe.patch]
-            picture = recipe.parent
+        while (edit := self._edit(picture)) is not None:
+            found += [picture, edit.patch]
+            picture = edit.parent
         return [*found, picture]
 
     def patch(self, picture: str) -> tuple[bytes, Box]:
@@ -273,9 +273,9 @@ class Pictures:
             ``picture.no-patch``: the picture is an upload.
         """
         box = self.patch_box(picture)
-        recipe = self._recipe(picture)
-        if recipe is not None and not recipe.parent_on_top:
-            return self.blobs.read(recipe.patch), box
+        edit = self._edit(picture)
+        if edit is not None and not edit.parent_on_top:
+            return self.blobs.read(edit.patch), box
         return patch_png(patches.crop(self.photo(picture), box)), box
 
     def patch_box(self, picture: str) -> Box:
@@ -330,7 +330,7 @@ class Pictures:
         InputError
             ``mask.size``, and as `core.codec.decode`.
         """
-        if self._recipe(picture) is None:
+        if self._edit(picture) is None:
             mask = as_mask(self.blobs.read(picture), size, mask_from=mask_from, limits=self.limits)
         else:
             mask = mask_of_photo(self.photo(picture), mask_from)
@@ -348,7 +348,7 @@ class Pictures:
 
     # ---- what lies behind
 
-    def _is_recipe(self, picture: str) -> bool:
+    def _is_edit(self, picture: str) -> bool:
         if picture not in self.blobs:
             raise NotFound(
                 f"there is no picture {picture[:64]!r}",
@@ -358,16 +358,16 @@ class Pictures:
         with self.blobs.path(picture).open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
 
-    def _recipe(self, picture: str) -> Recipe | None:
+    def _edit(self, picture: str) -> Edit | None:
         """Return how a picture was made, None for an upload."""
-        kept = self._recipes.get(picture)
+        kept = self._edits.get(picture)
         if kept is not None and picture in self.blobs:
             return kept
-        if not self._is_recipe(picture):
+        if not self._is_edit(picture):
             return None
-        recipe = Recipe.from_bytes(self.blobs.read(picture), picture)
-        self._recipes.put(picture, recipe)
-        return recipe
+        edit = Edit.from_bytes(self.blobs.read(picture), picture)
+        self._edits.put(picture, edit)
+        return edit
 
     def _decoded(self, upload: str) -> Photo:
         facts = self._remembered(upload)
@@ -395,16 +395,16 @@ class Pictures:
         self._remember(upload, facts)
         return facts
 
-    def _rebuilt(self, photo: Photo, steps: list[tuple[str, Recipe]]) -> Photo:
+    def _rebuilt(self, photo: Photo, steps: list[tuple[str, Edit]]) -> Photo:
         """Return ``photo`` with edits applied, the oldest first."""
         working = patches.Working(photo)
-        for name, recipe in steps:
-            width, height = recipe.size.width, recipe.size.height
+        for name, edit in steps:
+            width, height = edit.size.width, edit.size.height
             if width * height > self.limits.max_pixels or max(width, height) > self.limits.max_side:
                 raise broken(name, "its canvas is too large")
-            patch = codec.decode(self.blobs.read(recipe.patch), limits=self.limits)
+            patch = codec.decode(self.blobs.read(edit.patch), limits=self.limits)
             try:
-                working.apply(patch, recipe)
+                working.apply(patch, edit)
             except ValueError as error:
                 raise broken(name, str(error)) from error
         return working.photo()

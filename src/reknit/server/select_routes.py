@@ -18,8 +18,8 @@ from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo
 from reknit.pipeline.segment import Segmenter
 from reknit.pipeline.selection import Point, Selection, smart_box, smart_scribble, wand
+from reknit.server.edit import corners
 from reknit.server.problem import Json
-from reknit.server.recipe import corners
 from reknit.server.rooms import rooms_of
 from reknit.server.schemas import EXAMPLE_ID, EXAMPLE_MASK, Digest, Strict
 

@@ -132,7 +132,7 @@ def handlers(pictures: Pictures, *, threads: int, models: Models | None = None) 
     """Return the handler of each kind of job.
 
     A handler's result names the new pictures under ``images``, and under ``blobs`` everything that they and
-    their recipe need.
+    their edits need.
     """
     work = _Work(pictures, threads, models)
     return {"fill": work.fill, "extend": work.extend, "repair": work.repair, "paint": work.paint}

@@ -1,4 +1,4 @@
-"""`Recipe`: how an edited picture is made from the one before it, as a small JSON document.
+"""`Edit`: how an edited picture is made from the one before it, as a small JSON document.
 
 The document names the picture before, a lossless patch and its place, and the facts that a listing needs, so
 that nothing has to be decoded to show a history. Its own SHA-256 is the edited picture's identifier. Reading
@@ -16,7 +16,7 @@ from reknit.core.errors import ExternalError
 from reknit.core.geometry import Box, Size
 
 MAGIC = b'{"reknit":"picture",'
-"""How every recipe begins. No picture file does."""
+"""How every document begins. No picture file does."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -78,7 +78,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Edit:
     """An edit.
 
     Attributes
@@ -108,7 +108,7 @@ class Recipe:
         return self.facts.size
 
     def to_bytes(self) -> bytes:
-        """Return the document: the same recipe gives the same bytes."""
+        """Return the document: the same edit gives the same bytes."""
         values = {
             "reknit": "picture",
             "version": 1,
@@ -123,8 +123,8 @@ class Recipe:
         return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode("ascii")
 
     @staticmethod
-    def from_bytes(data: bytes, name: str) -> Recipe:
-        """Return the recipe in a document.
+    def from_bytes(data: bytes, name: str) -> Edit:
+        """Return the edit in a document.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class Recipe:
             (x0, y0, x1, y1), (left, top) = values["box"], values["at"]
             if not _are([x0, y0, x1, y1, left, top], int):
                 raise ValueError("not a whole number")
-            recipe = Recipe(
+            edit = Edit(
                 parent=digests[0],
                 original=digests[1],
                 patch=digests[2],
@@ -150,11 +150,11 @@ class Recipe:
                 parent_on_top=values["parent_on_top"] is True,
                 facts=Facts.of(values["facts"]),
             )
-            if not Box.whole(recipe.size).contains(recipe.box) or min(recipe.at) < 0:
+            if not Box.whole(edit.size).contains(edit.box) or min(edit.at) < 0:
                 raise ValueError("a place outside the picture")
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise broken(name, f"its recipe cannot be read ({error})") from error
-        return recipe
+            raise broken(name, f"its document cannot be read ({error})") from error
+        return edit
 
 
 def _are(values: list[Any], kind: type) -> bool:
