@@ -37,7 +37,7 @@ def make(root: Path, count: int, *, sides: tuple[int, int] = (256, 400), seed: i
     rng = np.random.default_rng(seed)
     made = Made(source=root / "in", masks=root / "masks", bad={})
     for i in range(count):
-        height, width = (int(n) for n in rng.integers(*sides, 2))
+        height, width = (int(n) for n in np.exp(rng.uniform(*np.log(sides), 2)))  # as many small as large
         suffix = SUFFIXES[i % len(SUFFIXES)]
         name = f"{'' if i % 3 else f'folder {i % 5}/'}p{i:05}.{suffix}"
         picture = made.source / name
@@ -62,16 +62,18 @@ def make(root: Path, count: int, *, sides: tuple[int, int] = (256, 400), seed: i
 def _draw(path: Path, height: int, width: int, rng: np.random.Generator, *, special: int) -> None:
     cells = rng.integers(0, 255, (height // 24 + 1, width // 24 + 1, 3), dtype=np.uint8)
     smooth = cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
-    noisy = np.clip(smooth.astype(np.int16) + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
+    noise = rng.integers(0, 12, (64, 64, 3), dtype=np.uint8)
+    noisy = cv2.add(smooth, np.tile(noise, (height // 64 + 1, width // 64 + 1, 1))[:height, :width])
+    quick = {".png": {"compress_level": 1}, ".webp": {"method": 0}}.get(path.suffix, {})
     if special == 1 and path.suffix in (".png", ".tif"):
         deep = noisy.astype(np.uint16) * 257 + rng.integers(0, 200, noisy.shape, dtype=np.uint16)
         cv2.imwrite(str(path), deep)
     elif special == 4 and path.suffix in (".jpg", ".tif"):
         Image.fromarray(noisy).convert("CMYK").save(path)
     elif special == 2 and path.suffix in (".png", ".webp"):
-        Image.fromarray(noisy).convert("LA").convert("RGBA").save(path)
+        Image.fromarray(noisy).convert("LA").convert("RGBA").save(path, **quick)
     else:
-        Image.fromarray(noisy).save(path)
+        Image.fromarray(noisy).save(path, **quick)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -191,3 +191,11 @@ def test_uris_are_reached_through_pyarrow(tmp_path: Path) -> None:
         places.read(f"{root}/gone.png", max_bytes=3)
     with pytest.raises(InputError):
         places.exists("nowhere://a/b")
+
+
+def test_every_flag_of_a_single_fill_is_a_column(tmp_path: Path) -> None:
+    row = {"image": "a.jpg", "prompt": "a lawn", "steps": 12, "model": "sd15-inpainting", "strength": 0.7}
+    (tmp_path / "list.jsonl").write_text(json.dumps({**row, "params": {"steps": 5, "side": 64}}))
+    (entry,) = entries(WorkList(root=str(tmp_path), manifest=str(tmp_path / "list.jsonl")))
+    named = {name: value for name, value in row.items() if name != "image"}
+    assert entry.row["params"] == {"side": 64, **named}

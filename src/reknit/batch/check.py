@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reknit.batch import places
 from reknit.batch.item import FINDERS, Setup
@@ -19,8 +19,12 @@ from reknit.core.options import check_all
 from reknit.core.request import FILL_OPTIONS
 from reknit.engines import registry
 from reknit.engines.base import Configurable
+from reknit.engines.choice import engine_of
 from reknit.inputs import as_box
 from reknit.pipeline.timestamp import CORNERS
+
+if TYPE_CHECKING:
+    from reknit.models.store import Store
 
 RECORD = "reknit-batch"
 """The folder below OUT that holds the ledger and the report, unless another is named."""
@@ -51,20 +55,34 @@ def check_setup(setup: Setup) -> Setup:
             code="batch.mask",
             hint="leave away --find, or --box and --mask-from",
         )
-    if setup.engine != "auto":
-        engine = registry.get(setup.engine)
-        params = check_all(engine.spec.options, setup.params, owner=f"engine {setup.engine}")
+    name = engine_known(setup)
+    if name is not None:
+        engine = registry.get(name)
+        params = check_all(engine.spec.options, setup.params, owner=f"engine {name}")
         if isinstance(engine, Configurable):
-            settings = load()
-            engine.configured(params, lambda: model_store(settings))
+            engine.configured(params, _models)
     return replace(setup, **checked)
 
 
+def engine_known(setup: Setup) -> str | None:
+    """Return the engine of all pictures, if it is named, or follows from the model or the prompt."""
+    if setup.engine != "auto":
+        return setup.engine
+    if setup.params.get("model"):
+        return engine_of(str(setup.params["model"]), _models)
+    return "diffusion" if setup.params.get("prompt") else None
+
+
+def _models() -> Store:
+    return model_store(load())
+
+
 def wants_gpu(setup: Setup) -> bool:
-    """Return whether the engine that is named can use a GPU, and was not told otherwise."""
-    if setup.engine == "auto":
+    """Return whether the engine of all pictures is known, can use a GPU, and was not told otherwise."""
+    name = engine_known(setup)
+    if name is None:
         return False
-    options = {option.name: option for option in registry.get(setup.engine).spec.options}
+    options = {option.name: option for option in registry.get(name).spec.options}
     return "device" in options and setup.params.get("device", "auto") in ("auto", "cuda")
 
 

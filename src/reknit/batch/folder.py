@@ -21,7 +21,8 @@ from reknit.batch.check import check_setup, record_folder, to_skip, wants_gpu
 from reknit.batch.item import Item, Outcome, Setup
 from reknit.batch.ledger import DONE, FAILED, FILE_NAME, WAITING, Ledger
 from reknit.batch.manifest import WorkList
-from reknit.batch.processes import Processes, Take, workers_for
+from reknit.batch.pool import Take
+from reknit.batch.processes import Processes, workers_for
 from reknit.config import usable_threads
 from reknit.core.errors import InputError, Unavailable, nearest_name
 from reknit.core.options import Option
@@ -59,7 +60,7 @@ class Runner(Protocol):
     """Who does the work."""
 
     def run(self, take: Take, stopping: threading.Event) -> Generator[Outcome | None]:
-        """Yield outcomes, and now and then None; see `Processes.run`."""
+        """Yield outcomes, and now and then None; see `pool.Pool.run`."""
         ...
 
     def close(self) -> None:
@@ -253,6 +254,7 @@ class Batch:
         for outcome in outcomes:
             for name, data in zip(("before", "after"), outcome.thumbs, strict=False):
                 _keep_thumb(self.record, outcome.id, name, data)
+        self.ledger.sweep(outcomes, self.setup)
         final = self.ledger.record(outcomes, retries=self._retries)
         now = time.monotonic()
         for outcome in final:

@@ -50,6 +50,8 @@ class Setup:
         Outputs may replace files that were there before the batch; sources are never replaced.
     max_pixels, max_bytes : int
         Refuse larger pictures.
+    within : tuple of str
+        If any are given: folders outside which nothing is read or written, links followed.
     """
 
     out: str
@@ -74,6 +76,7 @@ class Setup:
     overwrite: bool = False
     max_pixels: int = 500_000_000
     max_bytes: int = 2_000_000_000
+    within: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return this as JSON data."""
@@ -83,7 +86,8 @@ class Setup:
     @staticmethod
     def of(data: Row) -> Setup:
         """Return what `to_dict` made."""
-        given: dict[str, Any] = {**data, "boxes": tuple(data["boxes"]), "kinds": tuple(data["kinds"])}
+        lists = {name: tuple(data[name]) for name in ("boxes", "kinds", "within")}
+        given: dict[str, Any] = {**data, **lists}
         return Setup(**given)
 
 

@@ -26,7 +26,8 @@ from reknit.core.errors import ExternalError, InputError
 FILE_NAME = "ledger.sqlite"
 STATES = ("waiting", "running", "done", "failed")
 WAITING, RUNNING, DONE, FAILED = STATES
-VERSION = 1
+WORKER_DIED, NODE_LOST = "batch.worker-died", "batch.node-lost"
+"""Why an item may come back unfinished. That a cluster lost a node is no fault of the picture, so no try of it."""
 SHEET = 240
 """At about this many pictures before and after are kept for the report."""
 _SOME = 5000
@@ -271,6 +272,16 @@ class Ledger:
         with self._change():
             self._sql.executemany("UPDATE item SET state = 'waiting' WHERE id = ?", [(i,) for i in items])
 
+    def sweep(self, outcomes: Iterable[Outcome], setup: Setup) -> None:
+        """Remove what workers that died left of the outputs that they were writing."""
+        for outcome in outcomes:
+            if outcome.error is not None and outcome.error["code"] in (WORKER_DIED, NODE_LOST):
+                (output,) = self._sql.execute(
+                    "SELECT output FROM item WHERE id = ?", (outcome.id,)
+                ).fetchone()
+                for name in outputs_of(output, setup.count):
+                    _remove_part(places.join(setup.out, name))
+
     def record(self, outcomes: Sequence[Outcome], *, retries: int = 0) -> list[Outcome]:
         """Append results; return those that are final.
 
@@ -282,15 +293,16 @@ class Ledger:
         with self._change():
             for outcome in outcomes:
                 state = outcome.state
-                died = outcome.error is not None and outcome.error["code"] == "batch.worker-died"
+                code = None if outcome.error is None else outcome.error["code"]
                 # Of the items that a dead worker held, at most one was to blame: each gets a try alone.
-                if outcome.may_pass and self._tries(outcome.id) < max(retries, int(died)):
+                tries = max(retries, int(code == WORKER_DIED))
+                if outcome.may_pass and (code == NODE_LOST or self._tries(outcome.id) < tries):
                     state = WAITING
                 else:
                     final.append(outcome)
                 self._sql.execute(
                     "UPDATE item SET state = ?, tries = tries + ? WHERE id = ?",
-                    (state, int(state == WAITING), outcome.id),
+                    (state, int(state == WAITING and code != NODE_LOST), outcome.id),
                 )
                 self._sql.execute(
                     "INSERT INTO result VALUES (?, ?, ?, ?, ?)",
@@ -298,7 +310,7 @@ class Ledger:
                         outcome.id,
                         time.time(),
                         "retried" if state == WAITING else state,
-                        None if outcome.error is None else outcome.error["code"],
+                        code,
                         json.dumps({**outcome.to_dict(), "thumbs": []}, ensure_ascii=False, default=str),
                     ),
                 )

@@ -24,13 +24,15 @@ from reknit.batch.item import Row
 from reknit.core.containers import SUFFIXES, WRITABLE
 from reknit.core.errors import InputError, NotFound, Unavailable, nearest_name
 from reknit.core.request import FILL_OPTIONS
+from reknit.engines.diffusion_options import SHORTCUTS
 
 ROW_OPTIONS = {option.name: option for option in FILL_OPTIONS if option.name != "count"}
 PLACES = ("image", "mask", "output", "source")
-PROMPTS = ("prompt", "negative_prompt")
+SHORT = tuple(option.name for option in SHORTCUTS)
+"""Columns that are short for ``param.NAME``: as the flags of `reknit fill`."""
 PARAM = "param."
 """Columns with this before an engine option's name set that option."""
-COLUMNS = (*PLACES, *ROW_OPTIONS, "box", "params", *PROMPTS)
+COLUMNS = (*PLACES, *ROW_OPTIONS, "box", "params", *SHORT)
 
 _MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".PNG", ".JPG", ".TIF")
 _MOST_BYTES = 2**40
@@ -310,7 +312,7 @@ def _row(given: Mapping[str, Any], root: str) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise InputError("params must be a JSON object", code="option.value", hint='{"quality": "best"}')
     params = dict(cast("dict[str, Any]", params))
-    params |= {name: given[name] for name in PROMPTS if name in given}
+    params |= {name: given[name] for name in SHORT if name in given}
     params |= {name[len(PARAM) :]: value for name, value in given.items() if name.startswith(PARAM)}
     if params:
         row["params"] = params

@@ -1,8 +1,9 @@
-"""The same work list on a Ray cluster: Ray Data feeds a pool of actors, each with a line of its own.
+"""The same work list on a Ray cluster: one actor for each GPU or core, each with a line of its own.
 
-Rows travel, never pixels: actors read and write paths that every node sees, or object stores. Ray schedules, scales
-the pool, holds back what runs ahead, and does again what was lost with a node; outputs are whole or absent, so doing
-one again changes nothing. The ledger stays with the process that started the batch.
+Rows travel, never pixels: actors read and write paths that every node sees, or object stores. Ray places the actors,
+starts nodes for them if the cluster scales itself, and tells which were lost with a node; the pool grows with the
+cluster. Outputs are whole or absent, so doing a picture again changes nothing. The ledger stays with the process that
+started the batch.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -11,42 +12,55 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Generator
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any
 
 from reknit.batch.item import Item, Outcome, Setup
-from reknit.batch.processes import Take
+from reknit.batch.ledger import NODE_LOST, WORKER_DIED
+from reknit.batch.line import HELD, work_off
+from reknit.batch.pool import Events, Pool, Take, Worker
 from reknit.core.errors import ExternalError, Unavailable
 
-CHUNK = 20_000
-"""Items are given to Ray so many at a time; the driver holds no more."""
-CALL_MOST, CALLS_EACH = 32, 8
-"""An actor gets at most so many items in a call, and its share of a chunk in at least so many calls."""
+LOOK_S = 5.0
+"""How often to look whether the cluster has grown."""
+ASK_S = 0.5
+"""How often to ask what became of an actor that cannot be reached."""
 
 
-class Worker:
-    """What an actor runs: a line that keeps its networks loaded from call to call."""
+class Actor:
+    """What a node runs: a line that keeps its networks loaded. Its calls overlap: up to `HELD` at once."""
 
     def __init__(self, setup: dict[str, Any], threads: int) -> None:
         from reknit.batch.picture import Bench
         from reknit.config import load, model_store
 
         settings = load()
-        self._bench = Bench(Setup.of(setup), threads=threads, models=lambda: model_store(settings))
+        bench = Bench(Setup.of(setup), threads=threads, models=lambda: model_store(settings))
+        self._items: SimpleQueue[Item] = SimpleQueue()
+        self._answers: dict[int, Future[Outcome]] = {}
+        line = (iter(self._items.get, None), bench, self._tell)
+        threading.Thread(target=work_off, args=line, name="reknit-line", daemon=True).start()
 
-    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Do some items and yield their outcomes, both as JSON text."""
-        from reknit.batch.line import work_off
+    def node(self) -> str:
+        """Return the id of the node it runs on."""
+        return _imported().get_runtime_context().get_node_id()
 
-        outcomes: list[str] = []
-        items = [Item(**json.loads(text)) for text in batch["item"]]
-        work_off(
-            items, self._bench, lambda outcome: outcomes.append(json.dumps(outcome.to_dict(), default=str))
-        )
-        yield {"outcome": outcomes}
+    def do(self, text: str) -> str:
+        """Do an item and return its outcome, both as JSON text."""
+        item = Item(**json.loads(text))
+        answer = self._answers[item.id] = Future[Outcome]()
+        self._items.put(item)
+        return json.dumps(answer.result().to_dict(), default=str)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._answers.pop(outcome.id).set_result(outcome)
 
 
-class Cluster:
+class Cluster(Pool):
     """Runs items on a Ray cluster.
 
     Parameters
@@ -56,11 +70,16 @@ class Cluster:
     address
         ``"auto"`` for the cluster this machine belongs to, or its address (``ray://…`` or ``host:port``).
     workers
-        The most actors; None for one for each GPU, or each ``threads`` cores.
+        How many actors; None for one for each GPU, or each ``threads`` cores, and more as the cluster grows.
     threads
         CPU threads of each; None for 1.
     on_gpu
         Each actor gets a GPU, if the cluster has any.
+
+    Raises
+    ------
+    Unavailable
+        ``batch.no-ray``, ``batch.no-cluster``
     """
 
     def __init__(
@@ -72,66 +91,131 @@ class Cluster:
         threads: int | None = None,
         on_gpu: bool = False,
     ) -> None:
-        self._setup = setup
-        self._threads = threads or 1
         self._ray = _imported()
         self._joined = not self._ray.is_initialized()
         if self._joined:
             _join(self._ray, address)
-        resources = self._ray.cluster_resources()
-        self._gpus = 1 if on_gpu and resources.get("GPU", 0) >= 1 else 0
-        most = resources["GPU"] if self._gpus else resources.get("CPU", 1) / self._threads
-        self.workers = workers or max(1, int(most))
+        self._threads = threads or 1
+        self._asked = workers
+        self._gpus = int(on_gpu and self._ray.cluster_resources().get("GPU", 0) >= 1)
+        self._actor = self._ray.remote(Actor).options(
+            num_cpus=self._threads,
+            num_gpus=self._gpus,
+            max_concurrency=HELD,
+            scheduling_strategy="SPREAD",
+        )
+        self._given = (setup.to_dict(), self._threads)
+        self._looked = time.monotonic()
+        super().__init__(workers or self._fitting())
 
     def run(self, take: Take, stopping: threading.Event) -> Generator[Outcome | None]:
-        """Yield outcomes as they come; see `Processes.run`.
-
-        Once ``stopping`` is set what runs is left alone: its outputs are whole or absent, and resuming finds out.
-        """
-        while not stopping.is_set() and (items := take(CHUNK)):
-            try:
-                for text in self._outcomes(items):
-                    yield Outcome.of(json.loads(text))
-                    if stopping.is_set():
-                        return
-            except self._ray.exceptions.RayError as error:
-                raise ExternalError(
-                    f"the cluster gave up: {error}",
-                    code="batch.cluster",
-                    hint="--resume goes on where it stopped",
-                ) from error
-
-    def _outcomes(self, items: list[Item]) -> Generator[str]:
-        from ray import data  # pyright: ignore[reportMissingImports]
-
-        library: Any = data
-        library.DataContext.get_current().enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        each = min(CALL_MOST, max(1, len(items) // (CALLS_EACH * self.workers)))
-        done = (
-            library.from_items(
-                [{"item": json.dumps(item.to_dict())} for item in items],
-                override_num_blocks=-(-len(items) // each),
-            )
-            .map_batches(
-                Worker,
-                fn_constructor_args=(self._setup.to_dict(), self._threads),
-                batch_size=None,
-                compute=library.ActorPoolStrategy(
-                    min_size=1, max_size=self.workers, initial_size=self.workers
-                ),
-                num_cpus=self._threads,
-                num_gpus=self._gpus or None,
-            )
-            .iter_batches(batch_size=None, prefetch_batches=0)
-        )
-        for batch in done:
-            yield from batch["outcome"].tolist()
+        """Yield outcomes as they come; see `Pool.run`. Raises `ExternalError` (``batch.cluster``) too."""
+        try:
+            yield from super().run(take, stopping)
+        except self._ray.exceptions.RayError as error:
+            raise ExternalError(
+                f"the cluster gave up: {error}",
+                code="batch.cluster",
+                hint="--resume goes on where it stopped",
+            ) from error
 
     def close(self) -> None:
-        """Leave the cluster, if this joined it."""
+        """End the actors, and leave the cluster, if this joined it."""
+        super().close()
         if self._joined:
             self._ray.shutdown()
+
+    def _fitting(self) -> int:
+        resources = self._ray.cluster_resources()
+        return max(1, int(resources["GPU"] if self._gpus else resources.get("CPU", 1) / self._threads))
+
+    def _grown(self) -> int:
+        if self._asked is None and time.monotonic() - self._looked > LOOK_S:
+            self._looked = time.monotonic()
+            self.count = max(self.count, self._fitting())
+        return self.count
+
+    def _started(self, number: int) -> Worker:
+        return _Remote(number, self._events, self._ray, self._actor.remote(*self._given))
+
+
+class _Remote(Worker):
+    """One actor: a call for each item; Ray's threads note the answers."""
+
+    def __init__(self, number: int, events: Events, ray: Any, actor: Any) -> None:
+        super().__init__(number, events)
+        self.ready = False
+        self._ray, self._actor = ray, actor
+        self._node = ""
+        self._error: BaseException | None = None
+        actor.node.remote().future().add_done_callback(self._up)
+
+    def _up(self, answer: Future[str]) -> None:
+        try:
+            self._node = answer.result()
+            self.ready = True
+        except Exception as error:
+            self._error = error
+        self.events.put((self, None))
+
+    def _write(self, item: Item) -> None:
+        self._actor.do.remote(json.dumps(item.to_dict())).future().add_done_callback(self._answered)
+
+    def _answered(self, answer: Future[str]) -> None:
+        try:
+            self.events.put((self, Outcome.of(json.loads(answer.result()))))
+        except Exception as error:
+            if self.ready:
+                self.ready = False
+                self._lost(error)
+
+    def _lost(self, error: BaseException | None) -> None:
+        """Note why calls fail; while Ray does not know whether a process or a node is gone, ask it again."""
+        if isinstance(error, self._ray.exceptions.ActorUnavailableError):
+            asking = threading.Timer(ASK_S, self._ask)
+            asking.daemon = True
+            asking.start()
+            return
+        self._error = error or ConnectionError("it could not be reached for a while")
+        self.events.put((self, None))
+
+    def _ask(self) -> None:
+        try:
+            answer = self._actor.node.remote().future()
+        except Exception as error:
+            self._lost(error)
+        else:
+            answer.add_done_callback(self._told)
+
+    def _told(self, answer: Future[str]) -> None:
+        self._lost(answer.exception())
+
+    def died(self) -> bool:
+        """Return whether a call to it came back without an answer."""
+        return self._error is not None
+
+    def reason(self) -> ExternalError:
+        """Say whether its node was lost, or what Ray says of its end."""
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        if self._node and self._node not in alive:
+            return ExternalError(
+                f"the node {self._node[:12]} was lost",
+                code=NODE_LOST,
+                hint="--resume --retry-failed does what it held",
+            )
+        return ExternalError(
+            f"the actor ended: {self._error}",
+            code=WORKER_DIED,
+            hint="memory may have run out: try fewer --workers; or this picture makes a library crash",
+        )
+
+    def finish(self) -> None:
+        """Nothing runs in it any more."""
+
+    def kill(self) -> None:
+        """End it now."""
+        with suppress(self._ray.exceptions.RayError, ValueError):
+            self._ray.kill(self._actor)
 
 
 def _imported() -> Any:
@@ -147,8 +231,9 @@ def _imported() -> Any:
 
 
 def _join(ray: Any, address: str) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError) as error:
         raise Unavailable(
             f"there is no Ray cluster at {address}",

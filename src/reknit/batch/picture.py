@@ -76,6 +76,9 @@ class Bench:
         start = time.perf_counter()
         setup = replace(self.setup, **_merged(self.setup, item))
         limits = codec.Limits(max_pixels=setup.max_pixels, max_bytes=setup.max_bytes)
+        for place in (item.image, item.mask, setup.source):
+            if place is not None:
+                places.check_within(place, setup.within)
         data = places.read(item.image, max_bytes=limits.max_bytes)
         photo = codec.decode(data, limits=limits, name=item.image)
         mask = None if setup.find is not None else self._mask(photo, item, setup, limits)
@@ -106,6 +109,7 @@ class Bench:
                 photo = result.with_recipe(i, container, photo_name=name)
             encoded = codec.encode(photo, container=container, quality=setup.quality)
             _check_target(output, item)
+            places.check_within(output, setup.within)
             places.write(output, encoded.data)
             notes += encoded.notes
         return Outcome(

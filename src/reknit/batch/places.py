@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,23 @@ def join(root: str, relative: str) -> str:
         return str(Path(root, relative))
     base, question, query = root.partition("?")
     return posixpath.join(base, relative) + question + query
+
+
+def check_within(place: str, folders: Collection[str]) -> None:
+    """Refuse a place that lies, links followed, outside all of ``folders``; with none of them all is well.
+
+    Raises
+    ------
+    InputError
+        ``batch.outside``
+    """
+    real = None if is_uri(place) else Path(os.path.realpath(place))
+    if folders and (real is None or not any(real.is_relative_to(folder) for folder in folders)):
+        raise InputError(
+            f"{place} does not lie in a folder that was allowed",
+            code="batch.outside",
+            hint="links that lead out of it are not followed",
+        )
 
 
 def read(place: str, *, max_bytes: int) -> bytes:

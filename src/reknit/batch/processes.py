@@ -1,7 +1,6 @@
-"""Worker processes of this machine: how many, and how they are fed, watched and replaced.
+"""Worker processes of this machine: how many, and how items reach them and outcomes come back.
 
-A worker is sent a few items ahead, so that it never waits. When one dies, its items go to others, each alone, and the
-one that kills its worker again is given up: a picture fails alone. It knows no ledger.
+How they are fed and replaced is `pool`'s. It knows no ledger and no picture.
 """
 
 from __future__ import annotations
@@ -12,27 +11,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from reknit.batch.item import Item, Outcome, Setup
+from reknit.batch.ledger import WORKER_DIED
 from reknit.batch.line import HELD
+from reknit.batch.pool import Events, Pool, Worker
 from reknit.config import usable_threads
 from reknit.core.errors import ExternalError
-
-Take = Callable[[int], list[Item]]
-"""Hands out up to so many items; fewer when there are no more for now."""
 
 BASE_BYTES = 250 * 2**20
 """What a worker needs before its first picture."""
 PIXEL_BYTES = 8 * HELD + 24
 """Bytes a pixel: decoded, copied and masked for each picture held, and the engine's own for one."""
 _SHARE = 0.7  # of free memory that workers may take
-_MOST_DEATHS = 6
 _START = "from reknit.batch.worker import main; main()"
 
 
@@ -81,7 +76,7 @@ def workers_for(largest_px: int, *, on_gpu: bool = False) -> tuple[int, str]:
     return cores, f"{cores} CPU core{'s' * (cores > 1)}"
 
 
-class Processes:
+class Processes(Pool):
     """Runs items in worker processes.
 
     Parameters
@@ -97,117 +92,52 @@ class Processes:
     """
 
     def __init__(self, setup: Setup, *, workers: int, threads: int, on_gpu: bool = False) -> None:
+        super().__init__(workers)
         self._hello = {"setup": setup.to_dict(), "threads": threads}
-        self._events: SimpleQueue[tuple[_Worker, Outcome | None]] = SimpleQueue()
         self._devices = [str(i) for i in range(gpus())] if on_gpu else []
-        self._count = workers
-        self._workers: list[_Worker] = []
-        self._deaths = 0  # since the last outcome
 
-    def run(self, take: Take, stopping: threading.Event) -> Generator[Outcome | None]:
-        """Yield outcomes as they come, and None about every 0.2 s in which none did.
-
-        ``take`` is asked for items until it has none and none is running; once ``stopping`` is set, only those
-        that were sent are finished. When the iterator is closed the workers are ended at once.
-        """
-        alone: deque[Item] = deque()
-        try:
-            self._workers = [self._started(i) for i in range(self._count)]
-            while True:
-                if not stopping.is_set():
-                    self._feed(take, alone)
-                if not any(worker.sent for worker in self._workers):
-                    break
-                yield from self._next()
-            for worker in self._workers:
-                worker.finish()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """End the workers, if any still run."""
-        for worker in self._workers:
-            worker.kill()
-
-    def _started(self, number: int) -> _Worker:
+    def _started(self, number: int) -> Worker:
         device = self._devices[number % len(self._devices)] if self._devices else None
-        return _Worker(number, self._hello, self._events, device)
-
-    def _feed(self, take: Take, alone: deque[Item]) -> None:
-        """Send every worker as much as it may hold; an item that was tried before goes ``alone``."""
-        for worker in self._workers:
-            while worker.room and not (alone and worker.sent):
-                items = [alone.popleft()] if alone else take(1)
-                if not items:
-                    return
-                if items[0].tries and worker.sent:
-                    alone.append(items[0])
-                else:
-                    worker.send(items[0])
-
-    def _next(self) -> Generator[Outcome | None]:
-        try:
-            worker, outcome = self._events.get(timeout=0.2)
-        except Empty:
-            yield None
-            return
-        if outcome is not None:
-            self._deaths = 0
-            worker.sent.pop(outcome.id, None)
-            yield outcome
-            return
-        self._deaths += 1
-        lost = list(worker.sent.values())
-        worker.kill()
-        if self._deaths > _MOST_DEATHS + self._count:
-            raise ExternalError(
-                f"worker processes die one after the other: the last one {worker.reason()}",
-                code="batch.workers",
-                hint="what they say is above; `reknit doctor` checks the installation; --resume goes on",
-            )
-        self._workers[self._workers.index(worker)] = self._started(worker.number)
-        for item in lost:
-            error = ExternalError(
-                f"the worker process {worker.reason()}",
-                code="batch.worker-died",
-                hint="memory may have run out: try fewer --workers; or this picture makes a library crash",
-            )
-            yield Outcome(id=item.id, image=item.image, state="failed", error=error.to_dict(), may_pass=True)
+        return _Process(number, self._events, self._hello, device)
 
 
-class _Worker:
-    """One process, and what it was sent and has not answered."""
+class _Process(Worker):
+    """One process: items go down its standard input as JSON lines, outcomes come up its output."""
 
-    def __init__(
-        self,
-        number: int,
-        hello: Mapping[str, Any],
-        events: SimpleQueue[tuple[_Worker, Outcome | None]],
-        device: str | None,
-    ) -> None:
-        self.number = number
-        self.sent: dict[int, Item] = {}
-        self._events = events
+    def __init__(self, number: int, events: Events, hello: Mapping[str, Any], device: str | None) -> None:
+        super().__init__(number, events)
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = device
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
-        self._write(hello)
+        self._write_line(hello)
         self._listener = threading.Thread(target=self._listen, name="reknit-batch", daemon=True)
         self._listener.start()
 
-    @property
-    def room(self) -> int:
-        """How many more items it may be sent: one that was tried before goes alone."""
-        if any(item.tries for item in self.sent.values()):
-            return 0
-        return HELD - len(self.sent)
+    def _write(self, item: Item) -> None:
+        self._write_line(item.to_dict())
 
-    def send(self, item: Item) -> None:
-        self.sent[item.id] = item
-        self._write(item.to_dict())
+    def died(self) -> bool:
+        """Return True: it says nothing but outcomes until its end."""
+        return True
+
+    def reason(self) -> ExternalError:
+        """Say with which status or by which signal it ended."""
+        with suppress(OSError):
+            self._process.kill()
+        code = self._process.wait()
+        how = f"ended with status {code}"
+        if code < 0:
+            how = f"was ended by signal {-code}"
+            with suppress(ValueError):
+                how = f"was ended by {signal.Signals(-code).name}"
+        return ExternalError(
+            f"the worker process {how}",
+            code=WORKER_DIED,
+            hint="memory may have run out: try fewer --workers; or this picture makes a library crash",
+        )
 
     def finish(self) -> None:
         """Let it end by itself."""
@@ -228,16 +158,7 @@ class _Worker:
                 with suppress(OSError):
                     pipe.close()
 
-    def reason(self) -> str:
-        """Say how it died."""
-        code = self._process.wait()
-        if code >= 0:
-            return f"ended with status {code}"
-        with suppress(ValueError):
-            return f"was ended by {signal.Signals(-code).name}"
-        return f"was ended by signal {-code}"
-
-    def _write(self, data: Mapping[str, Any]) -> None:
+    def _write_line(self, data: Mapping[str, Any]) -> None:
         with suppress(OSError):  # a dead one is noticed by its silence
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(data, default=str).encode() + b"\n")
@@ -247,5 +168,5 @@ class _Worker:
         assert self._process.stdout is not None
         with suppress(ValueError, OSError):
             for line in self._process.stdout:
-                self._events.put((self, Outcome.of(json.loads(line))))
-        self._events.put((self, None))
+                self.events.put((self, Outcome.of(json.loads(line))))
+        self.events.put((self, None))

@@ -17,13 +17,14 @@ from reknit.batch import places
 from reknit.batch.folder import OPTIONS, Batch, Progress
 from reknit.batch.item import FINDERS, Setup
 from reknit.batch.manifest import WorkList
-from reknit.cli.flags import PICTURE, given, option_flags, params_flag, parse_params, parse_quality
+from reknit.cli.flags import PICTURE, fill_flags, given, option_flags, parse_params, parse_quality
 from reknit.cli.output import BAR_WIDTH, CLEAR_LINE, print_json
 from reknit.cli.work import print_path
 from reknit.config import THREADS
 from reknit.config import load as load_settings
 from reknit.core.errors import Cancelled
 from reknit.core.request import FILL_OPTIONS
+from reknit.engines.diffusion_options import SHORTCUTS
 from reknit.pipeline import defects
 from reknit.pipeline.timestamp import CORNERS
 
@@ -39,26 +40,15 @@ LINE_S = 30.0
 
 
 @click.command(name="batch")
-@click.argument("source", metavar="IN", type=FOLDER)
+@click.argument("folder", metavar="IN", type=FOLDER)
 @click.argument("out", metavar="OUT", type=FOLDER)
 @click.option("--mask", type=PICTURE, metavar="FILE|FOLDER", help="One mask for all, or a folder of masks.")
 @click.option(
     "--mask-suffix", metavar="TEXT", help="Masks lie beside the pictures: _mask for photo_mask.png."
 )
-@click.option(
-    "--mask-from", type=click.Choice(["luma", "alpha"]), default="luma", help="White, or transparent, = fill."
-)
-@click.option("--invert", is_flag=True, help="Black = fill.")
-@click.option("--resize-mask", is_flag=True, help="Scale masks of another size to the photo's.")
-@click.option(
-    "--box", "boxes", multiple=True, metavar="X,Y,W,H", help="Fill this rectangle in all, in pixels."
-)
 @click.option("--find", type=click.Choice(FINDERS), help="Look for the mask in each picture.")
 @click.option("--corner", type=click.Choice(CORNERS), default=CORNERS[0], help="Where a time stamp is.")
 @option_flags(defects.OPTIONS)
-@click.option(
-    "--source", "source_mask", type=PICTURE, metavar="MASK", help="White where fills may copy from."
-)
 @click.option("--manifest", type=PICTURE, metavar="FILE", help="CSV, JSONL or Parquet: one row a picture.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Only these names, or paths below IN.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these.")
@@ -68,8 +58,7 @@ LINE_S = 30.0
 @click.option("--overwrite", is_flag=True, help="Replace files that are in OUT already; sources never.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
 @click.option("--retry-failed", is_flag=True, help="With --resume, try again what failed.")
-@params_flag
-@option_flags(FILL_OPTIONS)
+@fill_flags
 @option_flags(OPTIONS)
 @click.option("--threads", metavar="N", help="CPU threads of each worker; results do not depend on it.")
 @click.option("--ray", metavar="auto|ADDRESS", help="Do the work on a Ray cluster.")
@@ -81,7 +70,7 @@ LINE_S = 30.0
 @click.option("--max-pixels", metavar="PX", help="Refuse pictures with more pixels than this.")
 @click.option("--max-bytes", metavar="BYTES", help="Refuse files larger than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print counts and timings as JSON.")
-def command(source: str, out: str, **flags: Any) -> int:
+def command(folder: str, out: str, **flags: Any) -> int:
     """Fill every picture in the folder IN, and write the results under their names into OUT.
 
     A run that was stopped or killed goes on with --resume. The exit status is 0 if all were done and 3 if some
@@ -91,9 +80,10 @@ def command(source: str, out: str, **flags: Any) -> int:
     reknit batch photos clean --mask masks            a mask for each, of the same name
     reknit batch photos clean --mask logo.png         one mask for all
     reknit batch scans clean --find damage
+    reknit batch photos clean --mask masks --model sd15-inpainting --prompt "a lawn"
     reknit batch photos clean --manifest jobs.csv --ray auto
     """
-    batch = _batch(source, out, flags)
+    batch = _batch(folder, out, flags)
     try:
         watch = _Watch(batch, quiet=flags["as_json"])
         with _stoppable(batch, watch):
@@ -106,7 +96,7 @@ def command(source: str, out: str, **flags: Any) -> int:
         batch.close()
 
 
-def _batch(source: str, out: str, flags: dict[str, Any]) -> Batch:
+def _batch(folder: str, out: str, flags: dict[str, Any]) -> Batch:
     settings = load_settings({name: flags.get(name) for name in ("grow", *FROM_SETTINGS)})
     options = given(flags, OTHERS)
     if flags["find"] != "damage":
@@ -114,12 +104,12 @@ def _batch(source: str, out: str, flags: dict[str, Any]) -> Batch:
     found = given(flags, defects.OPTIONS)
     setup = Setup(
         out=places.absolute(out),
-        params=parse_params(flags["params"]),
+        params={**given(flags, SHORTCUTS), **parse_params(flags["params"])},
         mask_from=flags["mask_from"],
         invert=flags["invert"],
         resize_mask=flags["resize_mask"],
         boxes=flags["boxes"],
-        source=flags["source_mask"] and places.absolute(flags["source_mask"]),
+        source=flags["source"] and places.absolute(flags["source"]),
         find=flags["find"],
         kinds=defects.parse_kinds(found["kinds"]) if "kinds" in found else (),
         sensitivity=found.get("sensitivity", 0.5),
@@ -131,7 +121,7 @@ def _batch(source: str, out: str, flags: dict[str, Any]) -> Batch:
         **options,
     )
     work = WorkList(
-        root=places.absolute(source),
+        root=places.absolute(folder),
         manifest=flags["manifest"] and places.absolute(flags["manifest"]),
         include=flags["include"],
         exclude=flags["exclude"],

@@ -7,10 +7,9 @@ from typing import Any
 import click
 
 from reknit.cli.destination import Destination, destination
-from reknit.cli.flags import PICTURE, given, option_flags, output_flags, params_flag
+from reknit.cli.flags import PICTURE, fill_flags, given, output_flags
 from reknit.cli.work import Job, check_standard_input, read_mask, read_photo, read_source
 from reknit.core.request import FILL_OPTIONS, FillRequest
-from reknit.engines.diffusion_options import SHORTCUTS
 
 FROM_SETTINGS = ("engine", "grow", "feather")
 OTHERS = tuple(option for option in FILL_OPTIONS if option.name not in FROM_SETTINGS)
@@ -19,18 +18,7 @@ OTHERS = tuple(option for option in FILL_OPTIONS if option.name not in FROM_SETT
 @click.command(name="fill")
 @click.argument("image", type=PICTURE)
 @click.argument("mask", type=PICTURE, required=False)
-@click.option("--box", "boxes", multiple=True, metavar="X,Y,W,H", help="Fill this rectangle too, in pixels.")
-@click.option(
-    "--mask-from", type=click.Choice(["luma", "alpha"]), default="luma", help="White, or transparent, = fill."
-)
-@click.option("--invert", is_flag=True, help="Black = fill.")
-@click.option("--resize-mask", is_flag=True, help="Scale a mask of another size to the photo's.")
-@click.option(
-    "--source", type=PICTURE, metavar="MASK", help="White where the fill may copy from (engine exemplar)."
-)
-@params_flag
-@option_flags(SHORTCUTS)
-@option_flags(FILL_OPTIONS)
+@fill_flags
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and stop.")
 @output_flags
 def command(image: str, mask: str | None, **flags: Any) -> int:

@@ -9,6 +9,8 @@ import click
 
 from reknit.core.errors import InputError
 from reknit.core.options import Option
+from reknit.core.request import FILL_OPTIONS
+from reknit.engines.diffusion_options import SHORTCUTS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -41,6 +43,34 @@ def option_flags(options: Iterable[Option]) -> Callable[[Command], Command]:
 def sentence(text: str) -> str:
     """Return a help text with a capital at its beginning and a full stop at its end."""
     return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def fill_flags(function: Command) -> Command:
+    """Add what says how holes are filled, the same for one picture and for many."""
+    for flag in (
+        option_flags(FILL_OPTIONS),
+        option_flags(SHORTCUTS),
+        params_flag,
+        click.option(
+            "--source",
+            type=PICTURE,
+            metavar="MASK",
+            help="White where fills may copy from (engine exemplar).",
+        ),
+        click.option("--resize-mask", is_flag=True, help="Scale masks of another size to the photo's."),
+        click.option("--invert", is_flag=True, help="Black = fill."),
+        click.option(
+            "--mask-from",
+            type=click.Choice(["luma", "alpha"]),
+            default="luma",
+            help="White, or transparent, = fill.",
+        ),
+        click.option(
+            "--box", "boxes", multiple=True, metavar="X,Y,W,H", help="Fill this rectangle too, in pixels."
+        ),
+    ):
+        function = flag(function)
+    return function
 
 
 def output_flags(function: Command) -> Command:

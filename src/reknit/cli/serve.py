@@ -102,6 +102,14 @@ LEAST_TOKEN = 8
     "--cors-origin", "origins", multiple=True, metavar="URL", help="Another site that may use the API."
 )
 @click.option(
+    "--batch-root",
+    "roots",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Let clients fill whole folders in this one; nothing outside is read or written.",
+)
+@click.option(
     "--log-format", metavar="text|json", default="text", help="How to write the log, on standard error."
 )
 def command(
@@ -143,6 +151,7 @@ def command(
 def _settings(host: str, token: str, flags: dict[str, Any]) -> ServeSettings:
     from reknit.config import data_folder, load
     from reknit.core.codec import Limits
+    from reknit.server import batch_work
     from reknit.server.guard import Rules
     from reknit.server.rooms import GIB, MAX_PIXELS, ServeSettings
 
@@ -162,8 +171,10 @@ def _settings(host: str, token: str, flags: dict[str, Any]) -> ServeSettings:
         cors_origins=frozenset(origin.rstrip("/") for origin in flags["origins"]),
         max_upload_bytes=max_bytes,
     )
+    roots = tuple(batch_work.named(flags["roots"]).values()) if flags["roots"] else ()
     max_pixels = min(MAX_PIXELS, settings["max_pixels"].value)
     return ServeSettings(
+        batch_roots=roots,
         data_dir=data_folder(settings["data_dir"].value).absolute(),
         models_dir=flags["models_dir"] and flags["models_dir"].absolute(),
         rules=rules,

@@ -263,14 +263,22 @@ class Store:
 
     # Workers
 
-    def claim(self, worker: str, lease_s: float) -> Job | None:
-        """Take the first queued job for ``lease_s`` seconds, with a new lease token; None if none waits."""
+    def claim(
+        self, worker: str, lease_s: float, *, kind: str | None = None, but: str | None = None
+    ) -> Job | None:
+        """Take the first queued job for ``lease_s`` seconds, with a new lease token; None if none waits.
+
+        Only one of ``kind``, if that is given; none of the kind ``but``.
+        """
         return self._one(
             "UPDATE job SET state = 'running', worker = :worker, started = :now, lease_until = :until,"
             " lease = lease + 1, attempts = attempts + 1, stage = '', fraction = 0 WHERE id ="
-            " (SELECT id FROM job WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1)"
+            " (SELECT id FROM job WHERE state = 'queued' AND kind = COALESCE(:kind, kind) AND kind IS NOT :but"
+            " ORDER BY priority DESC, id LIMIT 1)"
             f" RETURNING {COLUMNS}",
             worker=worker,
+            kind=kind,
+            but=but,
             now=time.time(),
             until=time.time() + lease_s,
         )

@@ -46,6 +46,8 @@ def serve(
     commands: BinaryIO,
     events: BinaryIO,
     lease_s: float = 10.0,
+    kind: str | None = None,
+    but: str | None = None,
 ) -> None:
     """Run jobs until ``commands`` ends. Call it in the main thread, when all that is slow is imported.
 
@@ -63,12 +65,15 @@ def serve(
         JSON lines: ``{"ready": pid}``, ``{"job": …}``, ``{"progress": …}``.
     lease_s
         How long a job stays with a worker that has stopped answering.
+    kind, but
+        Run only jobs of this kind; none of that one, which has a worker of its own.
     """
     with suppress(OSError, ValueError, AttributeError):
         faulthandler.enable(all_threads=False)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
-    _Worker(store, handlers, name, commands, events, lease_s).run()
+    claim = partial(store.claim, name, lease_s, kind=kind, but=but)
+    _Worker(store, handlers, claim, commands, events, lease_s).run()
 
 
 def take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -122,14 +127,14 @@ class _Worker:
         self,
         store: Store,
         handlers: Mapping[str, Handler],
-        name: str,
+        claim: Callable[[], Job | None],
         commands: BinaryIO,
         events: BinaryIO,
         lease_s: float,
     ) -> None:
         self._store = store
         self._handlers = handlers
-        self._name = name
+        self._take = claim
         self._commands = commands
         self._events = events
         self._lease_s = lease_s
@@ -151,7 +156,7 @@ class _Worker:
 
     def _claim(self) -> Job | None:
         try:
-            return self._store.claim(self._name, self._lease_s)
+            return self._take()
         except ExternalError as error:
             if error.code != "disk.full":
                 raise

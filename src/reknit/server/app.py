@@ -28,6 +28,8 @@ from reknit.jobs.supervisor import Supervisor
 from reknit.pipeline.segment import Segmenter
 from reknit.server import (
     a1111,
+    batch_routes,
+    batch_work,
     catalogue_routes,
     job_routes,
     openai,
@@ -81,7 +83,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     shapes = {start: refused for start, (_, refused) in DIALECTS.items()}
     app.add_middleware(Guard, rules=settings.rules, shapes=shapes)
     app.add_middleware(Observed, metrics=app.state.metrics)
-    for routes in (job_routes, picture_routes, select_routes, catalogue_routes):
+    for routes in (job_routes, batch_routes, picture_routes, select_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
     for dialect in (a1111, openai):
         app.include_router(dialect.router)
@@ -97,7 +99,8 @@ def build(settings: ServeSettings) -> Rooms:
     pictures = Pictures(
         blobs, settings.pictures_dir, limits=settings.limits, cache_bytes=settings.cache_bytes
     )
-    supervisor = Supervisor(store, hub, command=worker.command(settings), devices=settings.devices)
+    devices = (*settings.devices, *((batch_work.KIND,) if settings.batch_roots else ()))
+    supervisor = Supervisor(store, hub, command=worker.command(settings), devices=devices)
     return Rooms(
         settings=settings,
         store=store,

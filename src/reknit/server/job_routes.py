@@ -128,7 +128,7 @@ def _accept(rooms: Rooms, kind: str, body: Work, key: str | None) -> tuple[dict[
     )
     told = job_out(rooms, job)
     if created:
-        _begin(rooms, told)
+        begin(rooms, told)
     return told, created
 
 
@@ -202,7 +202,7 @@ def retry(job_id: JobId, request: Request) -> Response:
     """Queue a failed or cancelled job again."""
     rooms = rooms_of(request)
     told = job_out(rooms, rooms.store.retry(job_id))
-    _begin(rooms, told)
+    begin(rooms, told)
     return Json(told)
 
 
@@ -251,7 +251,7 @@ def _snapshot(rooms: Rooms) -> list[dict[str, Any]]:
     return [job_out(rooms, job) for job in sorted((*ended, *going), key=lambda job: job.id)]
 
 
-def _begin(rooms: Rooms, job: Mapping[str, Any]) -> None:
+def begin(rooms: Rooms, job: Mapping[str, Any]) -> None:
     """Tell that a job waits, and then the workers, so that their news comes later."""
     rooms.supervisor.tell(job)
     rooms.supervisor.wake()

@@ -53,6 +53,8 @@ class ServeSettings:
     keep_s, keep_bytes, grace_s
         Finished jobs older than this go, oldest first, and so do they when their pictures need more bytes;
         a picture that no job names goes after ``grace_s``.
+    batch_roots : tuple of Path
+        Folders in which batches may read and write.
     lease_s : float
         How long a worker may be silent before its job is given to another.
     """
@@ -69,6 +71,7 @@ class ServeSettings:
     keep_s: float = 90 * 86400.0
     keep_bytes: int = 50 * GIB
     grace_s: float = 7 * 86400.0
+    batch_roots: tuple[Path, ...] = ()
 
     @property
     def database(self) -> Path:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from reknit.batch.folder import OPTIONS as BATCH_OPTIONS
 from reknit.core.errors import nearest_name
 from reknit.core.options import Option
 from reknit.core.request import FILL_OPTIONS
@@ -21,12 +22,14 @@ from reknit.pipeline import canvas, defects
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """The id of a picture: lower-case SHA-256."""
+Place = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 ShortText = Annotated[str, StringConstraints(max_length=200)]
 Value = bool | int | float | Annotated[str, StringConstraints(max_length=20_000)] | None
 Params = Annotated[dict[ShortText, Value], Field(max_length=100, description="The engine's own options.")]
+Globs = Annotated[list[ShortText], Field(max_length=100)]
 Amount = int | ShortText
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Kind = Literal["fill", "extend", "repair", "paint"]
+Kind = Literal["fill", "extend", "repair", "paint", "batch"]
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 EXAMPLE_JOB = "0660d39dfd09173ac5fcc6"
@@ -130,6 +133,62 @@ class RepairBody(Work):
     detect_only: bool = Field(default=False, description="Give the mask of what was found, and fill nothing.")
 
 
+class BatchBody(Strict):
+    """Fill every picture in a folder of the server that its operator allowed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "folder": "photos/2019",
+                "out": "photos/clean",
+                "mask": "photos/masks",
+                "engine": "auto",
+            }
+        }
+    )
+
+    folder: Place = Field(description="Where the pictures are: NAME/FOLDER, as GET /api/v1/batch lists them.")
+    out: Place = Field(description="Where results go, under the pictures' own names; it need not exist.")
+    mask: Place | None = Field(default=None, description="One mask for all, or a folder with one for each.")
+    mask_suffix: ShortText | None = Field(default=None, description="Masks lie beside the pictures: _mask.")
+    include: Globs = Field(default=[], description="Only these names, or paths below the folder.")
+    exclude: Globs = Field(default=[], description="Not these.")
+    name: ShortText = Field(default="{stem}{suffix}", description="Names of outputs.")
+    boxes: list[ShortText] = Field(
+        default=[], max_length=100, description="X,Y,W,H to fill in all, in pixels."
+    )
+    find: Literal["damage", "timestamp"] | None = Field(
+        default=None, description="Look for the mask in each picture."
+    )
+    corner: Literal["bottom-right", "bottom-left", "top-right", "top-left"] = Field(
+        default="bottom-right", description="Where a time stamp is."
+    )
+    kinds: list[Literal["dust", "scratch", "fold", "tear"]] = Field(
+        default=list(defects.KINDS),
+        min_length=1,
+        max_length=len(defects.KINDS),
+        description="What damage to find.",
+    )
+    sensitivity: float = knob(defects.OPTIONS, "sensitivity")
+    mask_from: Literal["luma", "alpha"] = Field(default="luma", description="White, or transparent, = fill.")
+    invert: bool = Field(default=False, description="Black = fill.")
+    resize_mask: bool = Field(default=False, description="Scale masks of another size to the picture's.")
+    engine: ShortText = knob(FILL_OPTIONS, "engine")
+    params: Params = {}
+    seed: int = knob(FILL_OPTIONS, "seed")
+    count: int = knob(FILL_OPTIONS, "count")
+    grow: float | None = Field(default=None, ge=0, le=512, description="As of a fill.")
+    feather: float | None = knob(FILL_OPTIONS, "feather")
+    context: int | None = knob(FILL_OPTIONS, "context")
+    overwrite: bool = Field(
+        default=False, description="Replace files that are in OUT already; sources never."
+    )
+    retry_failed: bool = Field(default=False, description="Try again what failed before.")
+    workers: int | None = knob(BATCH_OPTIONS, "workers")
+    retries: int = knob(BATCH_OPTIONS, "retries")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher ones run first.")
+
+
 class JobsQuery(BaseModel):
     """Which jobs to list, newest first."""
 
@@ -198,6 +257,19 @@ class JobsOut(BaseModel):
 
     jobs: list[JobOut]
     counts: dict[State, int]
+
+
+class FolderOut(BaseModel):
+    """A folder that may be named in a batch."""
+
+    name: str
+    pictures: int = Field(description="How many lie in it, not counting those of the folders in it.")
+
+
+class FoldersOut(BaseModel):
+    """The folders that the operator allowed; none if there are none."""
+
+    folders: list[FolderOut]
 
 
 class RegionOut(BaseModel):

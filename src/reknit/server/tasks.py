@@ -104,10 +104,10 @@ def _check_engine(payload: Payload) -> None:
     if payload["engine"] != "auto":
         spec = registry.get(payload["engine"]).spec
         params = check_all(spec.options, payload["params"], owner=f"engine {spec.name}")
-        _check_model(params.get("model"))
+        check_model(params.get("model"))
 
 
-def _check_model(model: str | None) -> None:
+def check_model(model: str | None) -> None:
     """Raise `InputError` for a path: who asks over HTTP may name models, not files of this machine."""
     if model is not None and ("/" in model or "\\" in model or Path(model).exists()):
         raise InputError(

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from reknit.config import load as load_settings
 from reknit.config import model_store, usable_threads
@@ -17,6 +19,7 @@ from reknit.core.codec import Limits
 from reknit.jobs.blobs import Blobs
 from reknit.jobs.store import Store
 from reknit.jobs.worker import serve, take_pipes
+from reknit.server import batch_work
 from reknit.server.pictures import Pictures
 from reknit.server.rooms import ServeSettings
 from reknit.server.tasks import handlers
@@ -32,6 +35,7 @@ def command(settings: ServeSettings) -> list[str]:
         "--cache-bytes", str(settings.cache_bytes),
         "--max-pixels", str(settings.limits.max_pixels),
         "--max-bytes", str(settings.limits.max_bytes),
+        *(part for root in settings.batch_roots for part in ("--batch-root", str(root))),
     ]  # fmt: skip
 
 
@@ -51,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache-bytes", type=int, required=True)
     parser.add_argument("--max-pixels", type=int, required=True)
     parser.add_argument("--max-bytes", type=int, required=True)
+    parser.add_argument("--batch-root", type=Path, action="append", default=[])
     return parser.parse_args()
 
 
@@ -77,6 +82,9 @@ def main() -> None:
     given = _arguments()
     commands, events = take_pipes()
     settings = ServeSettings(data_dir=given.data_dir)
+    if given.device == batch_work.KIND:
+        _serve_batches(given, settings, commands, events)
+        return
     limits = Limits(max_bytes=given.max_bytes, max_pixels=given.max_pixels)
     pictures = Pictures(
         Blobs(settings.blobs_dir), settings.pictures_dir, limits=limits, cache_bytes=given.cache_bytes
@@ -84,7 +92,28 @@ def main() -> None:
     warm()
     flags = folders(given.data_dir, given.models_dir)
     work = handlers(pictures, threads=given.threads, models=lambda: model_store(load_settings(flags)))
-    serve(Store(settings.database), work, name=given.device, commands=commands, events=events)
+    but = batch_work.KIND if given.batch_root else None
+    serve(Store(settings.database), work, name=given.device, commands=commands, events=events, but=but)
+
+
+def _serve_batches(
+    given: argparse.Namespace, settings: ServeSettings, commands: BinaryIO, events: BinaryIO
+) -> None:
+    """Run batches, one at a time and behind what people wait for."""
+    with suppress(OSError, AttributeError):
+        os.nice(batch_work.NICE)
+    os.environ |= {
+        f"REKNIT_{name.upper()}": text for name, text in folders(given.data_dir, given.models_dir).items()
+    }
+    work = batch_work.handlers(given.batch_root, max_pixels=given.max_pixels, max_bytes=given.max_bytes)
+    serve(
+        Store(settings.database),
+        work,
+        name=given.device,
+        commands=commands,
+        events=events,
+        kind=batch_work.KIND,
+    )
 
 
 if __name__ == "__main__":
