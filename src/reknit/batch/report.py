@@ -116,7 +116,7 @@ def _failures_csv(failures: Iterator[Outcome]) -> bytes:
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>Batch: {title}</title><style>
-:root {{ color-scheme: light dark; --line: #8884; --dim: #777; }}
+:root {{ color-scheme: light dark; --line: #8884; --dim: #6a6a6a; }}
 @media (prefers-color-scheme: dark) {{ :root {{ --dim: #aaa; }} }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1180px; padding: 24px; }}
 h1 {{ font-size: 22px; margin: 0 0 4px; }} h2 {{ font-size: 17px; margin: 32px 0 8px; }}

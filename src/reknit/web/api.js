@@ -33,6 +33,7 @@
  * @property {string[]} [notes]
  * @property {Record<string, number>} [timings]
  * @property {Record<string, any>} [report]
+ * @property {Record<string, number>} [counts]
  */
 /**
  * @typedef {object} Job
@@ -268,7 +269,7 @@ export class Api {
 
   /**
    * Submit a job. Sent again with the same key when there is no answer, so that it is made once.
-   * @param {"fill" | "extend" | "repair"} kind @param {object} body @param {Submit} [how]
+   * @param {"fill" | "extend" | "repair" | "batch"} kind @param {object} body @param {Submit} [how]
    * @returns {Promise<Job>}
    */
   async #submit(kind, body, { key = freshKey(), wait, signal } = {}) {
@@ -307,6 +308,21 @@ export class Api {
    */
   plan(body, how) {
     return this.#json("plan", { method: "POST", body, ...how });
+  }
+
+  /** The folders that may be filled. @returns {Promise<{folders: {name: string, pictures: number}[]}>} */
+  folders() {
+    return this.#json("batch");
+  }
+
+  /** @param {object} body */
+  batch(body) {
+    return this.#submit("batch", body);
+  }
+
+  /** @param {string} id */
+  reportUrl(id) {
+    return new URL(`batch/${id}/report`, this.base).href;
   }
 
   /** @param {string} id @param {Abort} [how] @returns {Promise<Job>} */

@@ -3,6 +3,7 @@
 
 import { fill, h, iconButton } from "./dom.js";
 import { nothing, toggleDrawer } from "./drawer.js";
+import { OPEN, batchState, batchTitle, openFolder } from "./folder.js";
 import { icon } from "./icons.js";
 import { verbOf } from "./jobs.js";
 import { complain } from "./notices.js";
@@ -31,10 +32,12 @@ class Queue {
     toggleDrawer("queue", say("queue.title"), (body) => {
       const draw = () => this.#draw(body);
       const progress = (/** @type {Event} */ event) => {
-        const { id, fraction } = /** @type {CustomEvent<import("./api.js").Progress>} */ (event).detail;
+        const { id, fraction, stage } = /** @type {CustomEvent<import("./api.js").Progress>} */ (event).detail;
         const track = /** @type {HTMLElement | null} */ (body.querySelector(`[data-job="${id}"] .track`));
         track?.classList.remove("unsure");
         track?.style.setProperty("--done", String(fraction));
+        const words = this.jobs.get(id)?.kind === "batch" && stage && body.querySelector(`[data-job="${id}"] small`);
+        if (words) words.textContent = stage;
       };
       this.jobs.addEventListener("job", draw);
       this.jobs.addEventListener("progress", progress);
@@ -57,17 +60,20 @@ class Queue {
     const part = (/** @type {string} */ title, /** @type {Job[]} */ jobs) =>
       jobs.length > 0 ? [h("h3", null, title), h("ul", { class: "jobs" }, ...jobs.map((job) => this.#row(job)))] : [];
     const parts = [...part(say("queue.now"), running), ...part(say("queue.waiting"), waiting), ...part(say("queue.before"), ended)];
-    fill(body, ...(parts.length > 0 ? parts : [nothing(say("queue.empty"), "queue")]));
+    const open = h("button", { type: "button", class: "button small", id: "queue-folder", "data-testid": "folder-open", onclick: () => openFolder(this.api, this.jobs).catch(complain) }, icon("gallery"), OPEN);
+    fill(body, ...(parts.length > 0 ? parts : [nothing(say("queue.empty"), "queue")]), h("div", { class: "more" }, open));
     if (focused) document.getElementById(focused)?.focus();
   }
 
   /** @param {Job} job */
   #row(job) {
-    const verb = say(`verb.${verbOf(job)}`);
+    const batch = job.kind === "batch";
+    const verb = batch ? batchTitle(job) : say(`verb.${verbOf(job)}`);
     const active = job.state === "queued" || job.state === "running";
     const picture = job.result?.images?.[0]?.id ?? job.payload.image;
     const act = (/** @type {string} */ words, /** @type {string} */ name, /** @type {(id: string) => Promise<void>} */ run) =>
       iconButton(words, icon(name), { id: `${name}-${job.id}`, onclick: () => run.call(this.jobs, job.id).catch(complain) });
+    const report = batch && job.result && h("a", { href: this.api.reportUrl(job.id), target: "_blank", rel: "noopener", "data-testid": "folder-report" }, "Report");
     const acts = active
       ? [act(say("queue.cancel", { verb }), "close", this.jobs.cancel)]
       : [job.state !== "done" && act(say("queue.retry"), "again", this.jobs.retry), act(say("queue.remove"), "trash", this.jobs.remove)];
@@ -77,8 +83,8 @@ class Queue {
     return h(
       "li",
       { "data-job": job.id, "data-testid": "queue-item" },
-      picture ? h("img", { src: this.api.thumbnailUrl(picture, 128), alt: "", loading: "lazy" }) : h("span"),
-      h("div", null, h("strong", null, verb), h("small", { class: job.state === "failed" ? "bad" : null }, stateWords(job))),
+      picture ? h("img", { src: this.api.thumbnailUrl(picture, 128), alt: "", loading: "lazy" }) : h("span", { class: "shape" }, icon("gallery")),
+      h("div", null, h("strong", null, verb), h("small", { class: job.state === "failed" ? "bad" : null }, (batch && batchState(job, this.jobs.progress(job.id)?.stage)) || stateWords(job)), report),
       h("div", { class: "acts" }, ...acts),
       job.state === "running" && track,
     );
