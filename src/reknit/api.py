@@ -249,6 +249,7 @@ def check(
     vram: float | None = None,
     ram: float | None = None,
     steps: int | None = None,
+    count: int = 1,
 ) -> Verdict:
     """Say whether a model will run, before anything is downloaded.
 
@@ -264,6 +265,8 @@ def check(
         GiB of the card and of main memory, in place of what is known.
     steps
         Steps of denoising; by default what people use.
+    count
+        Variations; as many as fit are painted at once.
 
     Returns
     -------
@@ -285,5 +288,11 @@ def check(
     px = (size, size) if isinstance(size, int) else size
     card = store.cards.get(wanted.id)
     return ask.ask(
-        wanted, here, px=px, steps=steps, installed=card is not None and store.look(card) is not None
+        wanted,
+        here,
+        px=px,
+        steps=steps,
+        count=count,
+        installed=card is not None and store.look(card) is not None,
+        cards=store.cards,
     )

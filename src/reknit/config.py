@@ -22,6 +22,9 @@ from reknit.core.request import FILL_OPTIONS
 if TYPE_CHECKING:
     from reknit.models.store import Store
 
+PLANNER_FILE = "planner.toml"
+"""In the data folder: what `reknit bench fit` measured."""
+
 THREADS = Option(
     name="threads",
     kind="int",
@@ -114,7 +117,7 @@ def data_folder(value: str | None) -> Path:
 
 def planner_file(settings: Mapping[str, Setting]) -> Path:
     """Return where what `reknit bench fit` measured is kept."""
-    return data_folder(settings["data_dir"].value) / "planner.toml"
+    return data_folder(settings["data_dir"].value) / PLANNER_FILE
 
 
 def load(flags: Mapping[str, Any] | None = None) -> dict[str, Setting]:

@@ -85,10 +85,46 @@ def test_mistakes_are_told(reknit: Reknit, args: tuple[str, ...], code: str) -> 
     assert ran.data["error"]["hint"]
 
 
+def test_a_misspelt_card_is_told_the_one_that_was_meant(reknit: Reknit) -> None:
+    for wrong, right in (("RTX4007", "RTX 4070"), ("RTX 309O", "RTX 3090"), ("M2 Porr", "M2 Pro")):
+        hint = reknit("check", "sdxl", "--gpu", wrong, "--json").data["error"]["hint"]
+        assert right in hint
+
+
+def test_what_does_not_fit_names_a_smaller_model_that_does(reknit: Reknit) -> None:
+    found = library.check("flux-fill", gpu="RTX 3060 12GB", ram=16)
+    assert found.answer == "no"
+    assert found.changes[0].startswith("flux-fill-q6, FLUX.1 Fill [dev], GGUF Q6_K: yes, with")
+    assert not any("of little use" in note for note in found.notes)
+
+
+def test_variations_are_painted_together_as_far_as_they_fit(reknit: Reknit) -> None:
+    one = library.check("sd15", gpu="RTX 3060 12GB")
+    four = library.check("sd15", gpu="RTX 3060 12GB", count=4)
+    assert (four.count, four.answer) == (4, "yes")
+    assert 1 < four.at_once <= 4
+    assert one.plan.memory.total < four.plan.memory.total <= four.budget.device
+    assert one.plan.times.image < four.seconds < 4.01 * one.plan.times.image
+    tight = library.check("sd15", gpu="RTX 3060 12GB", vram=4.6, count=4)
+    assert tight.at_once == 1
+    assert tight.seconds == pytest.approx(4 * tight.plan.times.image)
+    out = reknit("check", "sd15", "--gpu", "RTX 3060 12GB", "--count", "4").out
+    assert "variations" in out and "at a time" in out
+    assert library.check("sd15", gpu="cpu", count=3).at_once == 1
+
+
+def test_cards_of_a_memory_are_those_and_no_namesakes(reknit: Reknit) -> None:
+    devices = [row["device"] for row in reknit("check", "sdxl", "--vram", "6", "--json").data["verdicts"]]
+    assert "RTX 2060" in devices
+    assert "RTX 2060 12 GB" not in devices
+
+
 def test_bench_planner_shows_rows_that_were_fitted_and_rows_that_were_held_out(reknit: Reknit) -> None:
     out = reknit("bench", "planner").out
     assert "held out" in out and "fitted" in out
     assert "WRONG" not in out
     data = reknit("bench", "planner", "--json").data
     assert data["summary"]["memory"]["held out"]["median"] <= 0.1
+    assert data["summary"]["memory"]["out of fold"]["rows"] == data["summary"]["memory"]["all"]["rows"]
+    assert all(row["predicted_out_of_fold"] for row in data["rows"] if row["metric"] != "oom")
     assert len(data["unused"]) > 15

@@ -119,3 +119,60 @@ def test_a_device_is_one_requests_at_a_time_and_waiting_can_be_cancelled() -> No
 def test_main_memory_can_be_asked() -> None:
     assert (free_of("cpu") or 0) > 0
     assert free_of("nonsense") is None
+
+
+def test_a_device_that_cannot_be_asked_keeps_so_much_and_no_more() -> None:
+    kept = Kept(lambda _: None, most_bytes=10)
+    for name in ("a", "b", "c"):
+        kept.get(name, lambda: 1, device="directml", size=4)
+    assert kept.order() == ["b", "c"]
+
+
+def test_what_is_kept_can_be_had_while_another_model_is_loaded() -> None:
+    kept = Kept(lambda _: 100.0)
+    kept.get("a", lambda: "a", device="cuda", size=1)
+    begun, done = threading.Event(), threading.Event()
+
+    def slowly() -> str:
+        begun.set()
+        assert done.wait(5)
+        return "b"
+
+    thread = threading.Thread(target=lambda: kept.get("b", slowly, device="cuda", size=1))
+    thread.start()
+    assert begun.wait(5)
+    assert kept.get("a", pytest.fail, device="cuda", size=1) == "a"
+    assert kept.get("c", lambda: "c", device="cpu", size=1) == "c", "another device is not held up"
+    done.set()
+    thread.join()
+    assert kept.order() == ["a", "c", "b"]
+
+
+def test_a_model_asked_for_twice_at_once_is_loaded_once() -> None:
+    kept, loads = Kept(lambda _: 100.0), list[int]()
+
+    def slowly() -> str:
+        loads.append(1)
+        time.sleep(0.05)
+        return "a"
+
+    threads = [
+        threading.Thread(target=lambda: kept.get("a", slowly, device="cuda", size=1)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loads == [1]
+
+
+def test_one_that_does_not_suit_goes_before_it_is_loaded_anew() -> None:
+    kept = Kept(lambda _: 100.0)
+    kept.get("a", lambda: 1, device="cpu", size=1)
+
+    def anew() -> int:
+        assert kept.order() == []
+        return 2
+
+    assert kept.get("a", anew, device="cpu", size=1, suits=lambda value: value == 2) == 2
+    assert kept.get("a", pytest.fail, device="cpu", size=1, suits=lambda value: value == 2) == 2

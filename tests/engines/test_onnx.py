@@ -21,6 +21,7 @@ from reknit.core.progress import CancelToken, Reporter
 from reknit.core.request import FillRequest
 from reknit.engines import onnx as runtime
 from reknit.engines.base import Crop
+from reknit.engines.kept import KEPT
 from reknit.engines.learned import NETWORK, LearnedEngine
 from reknit.pipeline.fill import fill
 
@@ -237,7 +238,7 @@ def test_a_cancelled_run_leaves_others_alone(tmp_path: Path) -> None:
 
 def test_a_file_is_loaded_once_for_all_sessions_and_let_go(tmp_path: Path) -> None:
     path = write(tmp_path / "net.onnx", Net())
-    runtime.free()
+    KEPT.free()
     first, again, two = (runtime.load(path, threads=n) for n in (1, 1, 2))
     assert first is again
     assert first is not two
@@ -247,14 +248,14 @@ def test_a_file_is_loaded_once_for_all_sessions_and_let_go(tmp_path: Path) -> No
     assert watch() is None, "the copy for another number of threads is gone"
     write(path, Net(output="0..255"))
     assert runtime.load(path, threads=1) is not first, "the file changed"
-    runtime.free()
+    KEPT.free()
     assert runtime.load(path, threads=2) is not two
 
 
 def test_loaded_files_stay_under_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [write(tmp_path / f"{i}.onnx", Net()) for i in range(3)]
-    runtime.free()
-    monkeypatch.setattr(runtime, "BUDGET_BYTES", 2 * paths[0].stat().st_size)
+    KEPT.free()
+    monkeypatch.setattr(KEPT, "_most", 2 * paths[0].stat().st_size)
     first, *_ = [runtime.load(path, threads=1) for path in paths]
     assert runtime.load(paths[2], threads=1) is runtime.load(paths[2], threads=1)
     assert runtime.load(paths[0], threads=1) is not first
@@ -327,19 +328,19 @@ def test_the_quickest_device_is_taken_and_the_processor_where_it_fails(
     path = write(tmp_path / "net.onnx", Net())
     whole, broken = Module(*runtime.PROVIDERS.values()), Module()
     for module, device in ((whole, "cuda"), (broken, "cpu")):
-        runtime.free()
+        KEPT.free()
         monkeypatch.setattr(runtime, "_module", lambda module=module: module)
         assert runtime.load(path, threads=1).device == device
         assert module.asked == [["CUDAExecutionProvider", "CPUExecutionProvider"]]
     for device in ("directml", "coreml"):
         monkeypatch.setattr(runtime, "_module", lambda: whole)
         assert runtime.load(path, threads=1, device=device).device == device
-    runtime.free()
+    KEPT.free()
     monkeypatch.setattr(runtime, "_module", lambda: broken)
     with pytest.raises(Unavailable, match="cannot use cuda") as caught:
         runtime.load(path, threads=1, device="cuda")
     assert "libraries" in str(caught.value.hint)
-    runtime.free()
+    KEPT.free()
 
 
 def test_noise_comes_from_the_seed(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """TorchScript networks: the same contracts, the same pixels. Needs PyTorch."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from reknit.core.options import check_all
 from reknit.core.progress import Reporter
 from reknit.engines import torchscript
 from reknit.engines.base import Crop
+from reknit.engines.kept import KEPT
 from reknit.engines.learned import NETWORK, LearnedEngine
 from reknit.engines.torch_ways import BF16, CHANNELS_LAST, PLAIN, Way
 
@@ -107,8 +110,31 @@ def test_a_file_is_loaded_once_and_let_go(tmp_path: Path) -> None:
     path = saved(Separate(), tmp_path / "net.pt")
     first = torchscript.load(path, threads=1)
     assert torchscript.load(path, threads=2).module is first.module, "one copy for any number of threads"
-    torchscript.free()
+    KEPT.free()
     assert torchscript.load(path, threads=1).module is not first.module
+
+
+def test_networks_of_both_runtimes_make_room_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("reknit.engines.onnx")
+    pytest.importorskip("onnxruntime")
+    from tests.oracles.networks import Net, write
+
+    one, other = saved(Separate(), tmp_path / "net.pt"), write(tmp_path / "net.onnx", Net())
+    room = one.stat().st_size + other.stat().st_size
+    KEPT.free()
+    monkeypatch.setattr(KEPT, "_most", room)
+    first = weakref.ref(torchscript.load(one, threads=1).module)
+    onnx.load(other, threads=1, device="cpu")
+    assert KEPT.held("cpu") == room
+    assert first() is not None
+    monkeypatch.setattr(KEPT, "_most", room - 1)
+    newer = write(tmp_path / "newer.onnx", Net())
+    onnx.load(newer, threads=1, device="cpu")
+    gc.collect()
+    assert first() is None, "the longest unused one goes, whatever runs it"
+    assert KEPT.held("cpu") == 2 * newer.stat().st_size
 
 
 @pytest.mark.parametrize("best", [PLAIN, CHANNELS_LAST, BF16], ids=lambda way: way.name)
@@ -133,7 +159,7 @@ def test_a_first_run_finds_the_best_way_and_later_processes_remember_it(
     rng = np.random.default_rng(0)
     image = rng.random((1, 3, 512, 512), np.float32)
     inputs = {"image": image, "mask": np.zeros((1, 1, 512, 512), np.float32)}
-    torchscript.free()
+    KEPT.free()
     network = torchscript.load(path, threads=1, notebook=notebook)
     first = network.begin(inputs).infer()
     assert network.habit.best == {1: best}
@@ -145,7 +171,7 @@ def test_a_first_run_finds_the_best_way_and_later_processes_remember_it(
     small = {name: np.ascontiguousarray(value[..., :64, :64]) for name, value in inputs.items()}
     network.begin(small).infer()
     assert network.habit.layout == PLAIN, "small pictures are run the plain way"
-    torchscript.free()
+    KEPT.free()
     monkeypatch.setattr(torchscript, "chosen", None)  # would fail if it were called
     again = torchscript.load(path, threads=1, notebook=notebook)
     assert np.array_equal(again.begin(inputs).infer(), first)

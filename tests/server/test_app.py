@@ -221,6 +221,50 @@ def test_the_catalogue(server: Server) -> None:
     assert 'reknit_jobs{state="done"}' in metrics
 
 
+def test_diffusion_models_are_listed_with_a_verdict(server: Server) -> None:
+    pytest.importorskip("diffusers")
+    models = server.client.get(server.url("models")).json()["models"]
+    told = {model["name"]: model for model in models if model["engine"] == "diffusion"}
+    assert {"sd15-inpainting", "sdxl-inpainting", "flux-fill", "flux-fill-q4"} <= set(told)
+    for model in told.values():
+        level, reason = model["verdict"]["level"], model["verdict"]["reason"]
+        assert level in ("fits", "offload", "wont-fit")
+        assert ("an image" in reason) == (level != "wont-fit")
+
+
+def test_a_check_says_what_the_command_says(server: Server) -> None:
+    query = {"model": "sdxl", "gpu": "RTX 3070", "size": "1024", "count": "4"}
+    [told] = server.client.get(server.url("check"), params=query).json()["verdicts"]
+    assert told["answer"] == "yes-with"
+    assert told["plan"]["offload"] == "model"
+    assert told["count"] == 4
+    here = server.client.get(server.url("check")).json()["verdicts"]
+    assert {"lama-onnx", "sd15-inpainting", "flux-fill", "z-image"} <= {row["model"] for row in here}
+    no = {"model": "flux-fill", "gpu": "GTX 1650", "ram": "8"}
+    [told] = server.client.get(server.url("check"), params=no).json()["verdicts"]
+    assert told["answer"] == "no"
+    assert told["changes"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"model": "sdxx"}, 404, "model.unknown"),
+        ({"gpu": "RTX4007"}, 404, "device.unknown"),
+        ({"size": "huge"}, 400, "option.value"),
+        ({"count": "0"}, 400, "request.value"),
+        ({"modell": "sdxl"}, 400, None),
+    ],
+)
+def test_mistakes_in_a_check_are_told(
+    server: Server, query: dict[str, str], status: int, code: str | None
+) -> None:
+    answer = server.client.get(server.url("check"), params=query)
+    assert answer.status_code == status
+    assert code is None or answer.json()["code"] == code
+    assert answer.json()["hint"]
+
+
 def test_installed_models_are_listed(server: Server) -> None:
     folder = server.data / "data" / "models" / "sam"
     folder.mkdir(parents=True)

@@ -46,6 +46,7 @@ PATHS = {
     "/api/v1/events": {"get"},
     "/api/v1/engines": {"get"},
     "/api/v1/models": {"get"},
+    "/api/v1/check": {"get"},
     "/api/v1/health": {"get"},
 }
 

@@ -31,6 +31,7 @@ _SURE = {"sure": "", "likely": " (likely)", "close": " (close)"}
     "--size", metavar="N|WxH", help="Pixels the model works on; by default what it was trained for."
 )
 @click.option("--steps", type=click.IntRange(1, 1000), help="Steps of denoising; by default what people use.")
+@click.option("--count", type=click.IntRange(1, 64), default=1, metavar="N", help="Variations.")
 @click.option(
     "--vram", type=click.FloatRange(min=0.5), metavar="GIB", help="Cards of that much memory, in a table."
 )
@@ -43,6 +44,7 @@ def command(
     gpu: str | None,
     size: str | None,
     steps: int | None,
+    count: int,
     vram: float | None,
     ram: float | None,
     every: bool,
@@ -70,9 +72,10 @@ def command(
         raise InputError("name a model, or ask for all", code="argument.missing", hint=hint)
     if model is not None and vram is not None and gpu is None and not every:
         wanted = ask.subject(model, store.cards)
-        places = [ask.place(name, ram=ram) for name in hardware.names_of_memory(vram)]
+        places = [ask.place_of(device, ram=ram) for device in hardware.with_memory(vram)]
         rows = [
-            ask.ask(wanted, place, px=px, steps=steps) for place in places or [ask.place(vram=vram, ram=ram)]
+            ask.ask(wanted, place, px=px, steps=steps, count=count)
+            for place in places or [ask.place(vram=vram, ram=ram)]
         ]
         rows.sort(key=lambda row: (not row.fits, row.plan.times.image))
         return _table(f"{wanted.title} on cards of {vram:g} GiB", rows, by="device", as_json=as_json)
@@ -81,12 +84,20 @@ def command(
     where = ask.place(gpu, vram=vram, ram=ram, threads=threads, folder=store.models_dir, fitted=fitted)
     if model is None or every:
         rows = [
-            ask.ask(wanted, where, px=px, steps=steps, installed=_is_here(store, name))
+            ask.ask(wanted, where, px=px, steps=steps, count=count, installed=_is_here(store, name))
             for name, wanted in ask.subjects(store.cards).items()
         ]
         return _table(_line_of(where), rows, by="model", as_json=as_json)
     wanted = ask.subject(model, store.cards)
-    found = ask.ask(wanted, where, px=px, steps=steps, installed=_is_here(store, wanted.id))
+    found = ask.ask(
+        wanted,
+        where,
+        px=px,
+        steps=steps,
+        count=count,
+        installed=_is_here(store, wanted.id),
+        cards=store.cards,
+    )
     if as_json:
         print_json(found.to_dict())
     else:
@@ -133,9 +144,11 @@ def _show(found: Verdict, where: Place) -> None:
     if found.fits:
         quick, slow = found.image_s
         steps = f", {seconds(plan.times.step)} a step" if found.latent else ""
-        rows.append(
-            ("time", f"{seconds(plan.times.image)} an image ({seconds(quick)} to {seconds(slow)}){steps}")
-        )
+        each = seconds(plan.times.image / found.at_once)
+        rows.append(("time", f"{each} an image ({seconds(quick)} to {seconds(slow)}){steps}"))
+        if found.count > 1:
+            at_once = f"{found.at_once} at a time" if found.at_once > 1 else "one after another"
+            rows.append(("variations", f"{found.count}, {at_once}: {seconds(found.seconds)}"))
         rows.append(("first image", f"{seconds(plan.times.load)} more, to read the weights"))
         rows.append(("plan", ", ".join(plan.tier.says) or "everything on the device"))
     rows += [("faster", line) for line in found.faster]
@@ -177,7 +190,7 @@ def _table(title: str, rows: Sequence[Verdict], *, by: str, as_json: bool) -> in
     click.echo(click.style(head, bold=True))
     for row in rows:
         name = row.model if by == "model" else row.device.name
-        took = seconds(row.plan.times.image) if row.fits else "-"
+        took = seconds(row.plan.times.image / row.at_once) if row.fits else "-"
         size = f"{row.width}×{row.height}"
         peak, ram = row.plan.memory.total / _GIB, row.plan.memory.ram / _GIB
         main = "-" if row.device.shared else f"{ram:.0f}"

@@ -209,4 +209,5 @@ class FillResult:
             "timings": {k: round(v, 4) for k, v in self.timings.items()},
             "report": asdict(self.report),
             "peak_bytes": self.peak_bytes,
+            "memory": {"predicted_bytes": self.plan.peak_bytes, "measured_bytes": self.peak_bytes},
         }

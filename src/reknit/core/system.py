@@ -30,6 +30,13 @@ def free_ram() -> tuple[float, float]:
     return free, total
 
 
+def free_of_nvidia(device: str) -> float | None:
+    """Return the bytes free on ``cuda``, ``cuda:1``, … as the driver's tool tells them; None where it does not."""
+    lines = say("nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits").split()
+    index = int(device.partition(":")[2] or 0)
+    return float(lines[index]) * 2**20 if index < len(lines) and lines[index].isdigit() else None
+
+
 def _group_limits(memberships: str, root: Path) -> list[tuple[float, float]]:
     """Return limit and use of each control group this process is in that has a limit; versions 1 and 2."""
     found: list[tuple[float, float]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from errno import ENOMEM
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ def memory_guard(stage: str, device: Any = None) -> Generator[None]:
     try:
         yield
     except MemoryError as error:
+        raise OutOfMemory(stage, asked_bytes=None, free_bytes=_free("cpu")) from error
+    except OSError as error:  # a file that cannot be mapped
+        if error.errno != ENOMEM and "os error 12" not in str(error):
+            raise
         raise OutOfMemory(stage, asked_bytes=None, free_bytes=_free("cpu")) from error
     except RuntimeError as error:  # torch.OutOfMemoryError is one
         text = str(error)

@@ -17,6 +17,7 @@ import torch
 
 from reknit.core.errors import InputError
 from reknit.diffusion.emphasis import Dialect, Parsed, parse
+from reknit.diffusion.memory import memory_guard
 from reknit.diffusion.stage_cache import StageCache, identity, key_of
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def encode_text(
         return found
     dialect: Dialect = "comfyui" if emphasis == "comfyui" else "a1111"
     parsed = parse(text, dialect)
-    with placed.using("text"), torch.inference_mode():
+    with placed.using("text"), torch.inference_mode(), memory_guard("reading the prompt", placed.device):
         done = _Encoders(placed, clip_skip, emphasis).encode(parsed)
     if cache is not None:
         cache.put(key, done)

@@ -91,6 +91,12 @@ class StageCache:
                 _, (_, freed) = self._entries.popitem(last=False)
                 self._bytes -= freed
 
+    def drop(self, key: str) -> None:
+        """Forget one result, if it is kept."""
+        with self._lock:
+            if key in self._entries:
+                self._bytes -= self._entries.pop(key)[1]
+
     def clear(self) -> None:
         """Forget everything, e.g. because the device has to be free."""
         with self._lock:

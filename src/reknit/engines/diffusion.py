@@ -95,7 +95,7 @@ class DiffusionEngine:
         return Needs(family=found.family, file=name, device=device, dtype=dtype, side=side, bytes=found.bytes)
 
     def load(self, *, threads: int) -> Session:
-        """Return a session; the model is opened, or found open."""
+        """Return a session. It opens the model, or finds it open, when it has the device to itself."""
         from reknit.engines.diffusion_painters import load
         from reknit.engines.diffusion_placement import placement_for
         from reknit.engines.diffusion_session import DiffusionSession
@@ -104,8 +104,14 @@ class DiffusionEngine:
             raise _no_model()
         areas = self.spec.size_rule.areas or (0, 0)
         placement = placement_for(self.values, weight_bytes=self.found.bytes, area=areas[1])
-        painter = load(self.found, placement, self.models, Reporter())
-        return DiffusionSession(found=self.found, painter=painter, threads=threads, area=areas[0])
+        found, models = self.found, self.models
+        return DiffusionSession(
+            found=found,
+            placement=placement,
+            painter=lambda: load(found, placement, models, Reporter()),
+            threads=threads,
+            area=areas[0],
+        )
 
 
 def _no_model() -> Unavailable:

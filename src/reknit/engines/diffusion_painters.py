@@ -168,11 +168,11 @@ class NativePainter:
                 eta=values["eta"],
                 cache_skip=values["cache_skip"],
                 on_step=on_step,
-            )
+            ).cpu()  # off the device, which has to be free if decoding runs out of memory
         _undecoded.put(key, latents)
         report.step("decoding", _STEPPED)
         made = decode(placed, latents, note=note)
-        _undecoded.clear()
+        _undecoded.drop(key)
         return [np.rint(picture * 255).astype(np.uint8) for picture in made]
 
     def _take_loras(self, values: Mapping[str, Any]) -> None:
@@ -272,15 +272,18 @@ def load(found: Found, placement: Placement, models: Models | None, report: Repo
 
 
 def _opened(found: Found, placement: Placement, models: Models | None, report: Report) -> Painter:
-    if found.pipeline is not None:
-        from reknit.diffusion.pipelines import open_pipeline
+    from reknit.diffusion.memory import memory_guard
 
-        return PipelinePainter(adapter=open_pipeline(Path(found.source), found.pipeline, placement))
-    from reknit.diffusion.checkpoint import open_checkpoint
-    from reknit.diffusion.placed import place
+    with memory_guard("opening the model", placement.device):
+        if found.pipeline is not None:
+            from reknit.diffusion.pipelines import open_pipeline
 
-    opened = open_checkpoint(found.source, models=models() if models else None, report=report)
-    return NativePainter(placed=place(opened, placement), cache=_stages, models=models)
+            return PipelinePainter(adapter=open_pipeline(Path(found.source), found.pipeline, placement))
+        from reknit.diffusion.checkpoint import open_checkpoint
+        from reknit.diffusion.placed import place
+
+        opened = open_checkpoint(found.source, models=models() if models else None, report=report)
+        return NativePainter(placed=place(opened, placement), cache=_stages, models=models)
 
 
 def _stamp(path: Path) -> Sequence[Any]:

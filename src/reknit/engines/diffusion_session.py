@@ -1,13 +1,15 @@
 """A diffusion model at work on crops: what a hole holds before, one pass or two, one picture or several at once.
 
 The painting itself is a `Painter`'s. The session brings crop and options to it and keeps variations that were
-painted ahead. Nothing here knows regions, compositing, or how a model was found and opened.
+painted ahead. It holds no model: `engines.kept` does, and is asked for it each time the session has the device to
+itself, so that two requests never hold two models where one has room. Nothing here knows regions, compositing, or how
+a model was found and opened.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +23,7 @@ from reknit.core.errors import InputError
 from reknit.core.fit import covered, resampled
 from reknit.core.geometry import Size, round_up
 from reknit.core.progress import Part, Report
+from reknit.diffusion.placement import Placement
 from reknit.engines.base import Crop, Samples, Told
 from reknit.engines.diffusion_models import Found
 from reknit.engines.diffusion_options import to_parameters
@@ -45,7 +48,10 @@ class DiffusionSession:
     Attributes
     ----------
     found : Found
-    painter : Painter
+    placement : Placement
+        Where the model runs.
+    painter : callable
+        Returns it, loaded unless it is kept.
     threads : int
         CPU threads.
     area : int
@@ -53,7 +59,8 @@ class DiffusionSession:
     """
 
     found: Found
-    painter: Painter
+    placement: Placement
+    painter: Callable[[], Painter]
     threads: int
     area: int
     _seeds: tuple[int, ...] = field(default=(), init=False)
@@ -100,14 +107,20 @@ class DiffusionSession:
         key = _key(crop, params)
         if (key, seed) not in self._ahead:
             with self._turn(report):
-                self._record(params, size, report)
+                painter = self.painter()
+                self._record(painter, params, size, report)
                 seeds = self._together(seed, key, size, params)
-                made = self._painted(crop, params, seeds, report)
+                made = self._painted(painter, crop, params, seeds, report)
             self._ahead |= {(key, each): picture for each, picture in zip(seeds, made, strict=True)}
         return self._ahead.pop((key, seed))
 
     def _painted(
-        self, crop: Crop, params: Mapping[str, Any], seeds: tuple[int, ...], report: Report
+        self,
+        painter: Painter,
+        crop: Crop,
+        params: Mapping[str, Any],
+        seeds: tuple[int, ...],
+        report: Report,
     ) -> list[Picture]:
         pixels = np.ascontiguousarray(crop.pixels, dtype=np.uint8)
         prefilled = params["content"] == "exemplar"
@@ -115,23 +128,26 @@ class DiffusionSession:
             pixels = self._prefilled(crop, seeds[0], Part(report, 0.0, 0.1))
             report = Part(report, 0.1, 1.0)
         if params["refine"] <= 0:
-            return self._pass(pixels, crop.hole, params, seeds, report, prefilled=prefilled)
+            return self._pass(painter, pixels, crop.hole, params, seeds, report, prefilled=prefilled)
         first = Part(report, 0.0, 0.5)
         small = _smaller(Size.of(crop.hole.shape), self.area, self.found.multiple_px)
         hole = covered(crop.hole, small)
         if hole.all():
             hole = ~covered(~crop.hole, small)
-        drafts = self._pass(resampled(pixels, small), hole, params, seeds, first, prefilled=prefilled)
+        drafts = self._pass(
+            painter, resampled(pixels, small), hole, params, seeds, first, prefilled=prefilled
+        )
         again = {**params, "strength": params["refine"]}
         made: list[Picture] = []
         for i, (seed, draft) in enumerate(zip(seeds, drafts, strict=True)):
             share = Part(report, 0.5 + 0.5 * i / len(seeds), 0.5 + 0.5 * (i + 1) / len(seeds))
             drawn = np.where(crop.hole[..., None], resampled(draft, Size.of(crop.hole.shape)), pixels)
-            made += self._pass(drawn, crop.hole, again, (seed,), share, prefilled=True)
+            made += self._pass(painter, drawn, crop.hole, again, (seed,), share, prefilled=True)
         return made
 
     def _pass(
         self,
+        painter: Painter,
         pixels: Picture,
         hole: NDArray[np.bool_],
         params: Mapping[str, Any],
@@ -148,7 +164,7 @@ class DiffusionSession:
             values=params,
             seeds=seeds,
         )
-        return self.painter.paint(order, report, lambda text: self._notes.update({text: None}))
+        return painter.paint(order, report, lambda text: self._notes.update({text: None}))
 
     def _prefilled(self, crop: Crop, seed: int, report: Report) -> Picture:
         """Return the crop as the exemplar engine fills it: what makes "remove" remove."""
@@ -162,7 +178,7 @@ class DiffusionSession:
 
     def _together(self, seed: int, key: str, size: Size, params: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the seeds to paint at once, ``seed`` first: on the CPU just that one, elsewhere as fits."""
-        device = self.painter.placement.device
+        device = self.placement.device
         free = None if device == "cpu" else free_of(device)
         if seed not in self._seeds or free is None:
             return (seed,)
@@ -174,14 +190,14 @@ class DiffusionSession:
     @contextmanager
     def _turn(self, report: Report) -> Generator[None]:
         """Have the device to oneself; a report that raises ends the waiting."""
-        device = self.painter.placement.device
+        device = self.placement.device
         with KEPT.turn(device, report):
             if device == "cpu":
                 _use_threads(self.threads)
             yield
 
-    def _record(self, params: Mapping[str, Any], size: Size, report: Report) -> None:
-        facts = self.painter.facts(params, _Quiet(report))
+    def _record(self, painter: Painter, params: Mapping[str, Any], size: Size, report: Report) -> None:
+        facts = painter.facts(params, _Quiet(report))
         labels = {"sampler": facts.pop("sampler"), "scheduler": facts.pop("scheduler")}
         self._facts = {
             "model": {
@@ -191,7 +207,7 @@ class DiffusionSession:
                 **facts,
             },
             "working_size": [size.width, size.height],
-            "placement": self.painter.placement.to_dict(),
+            "placement": self.placement.to_dict(),
             "versions": {name: _version(name) for name in _LIBRARIES},
             "parameters": to_parameters(
                 {**params, **labels},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
@@ -17,13 +18,14 @@ from typing import Any, TypeVar, cast
 
 from reknit.core.errors import ReknitError
 from reknit.core.progress import Report
-from reknit.core.system import free_ram
+from reknit.core.system import free_of_nvidia, free_ram
 
 T = TypeVar("T")
 Free = Callable[[str], "float | None"]
 
 MOST_BYTES = 8 << 30
-"""Of models that are kept in main memory while they are not at work; the last used one always is."""
+"""Of models that are kept in main memory, or on a device that cannot be asked what is free, while they are not at
+work; the last used one always is."""
 
 _ROOM = 1.1  # of a model's size has to be free before it is loaded
 _WAIT_S = 0.05
@@ -51,7 +53,12 @@ class Kept:
     free
         Returns the bytes free on a device, None where that cannot be asked.
     most_bytes
-        Of what is kept on the processor's side.
+        Of what is kept on the processor's side, and on each device that cannot be asked.
+
+    Attributes
+    ----------
+    loading_s : float
+        Seconds that loading took so far, for whoever times what comes after.
     """
 
     def __init__(self, free: Free, *, most_bytes: int = MOST_BYTES) -> None:
@@ -60,8 +67,18 @@ class Kept:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = {}
+        self._loads: dict[str, threading.RLock] = {}
+        self.loading_s = 0.0
 
-    def get(self, key: Hashable, load: Callable[[], T], *, device: str, size: int) -> T:
+    def get(
+        self,
+        key: Hashable,
+        load: Callable[[], T],
+        *,
+        device: str,
+        size: int,
+        suits: Callable[[T], bool] | None = None,
+    ) -> T:
         """Return the model of ``key``; loaded if it is not kept, after room was made for it.
 
         Parameters
@@ -70,16 +87,36 @@ class Kept:
         load
             Called at most twice: once more with nothing else kept on the device, if memory ran out.
         device
-            Such as ``cpu`` or ``cuda:0``.
+            Such as ``cpu`` or ``cuda``. One model at a time is loaded for each; meanwhile what is kept can be had.
         size
             Bytes of its weights, 0 where it is not known.
+        suits
+            Whether a kept one will do; one that does not goes before it is loaded anew.
         """
+        found = self._found(key, suits)
+        if found is not None:
+            return cast("T", found.value)
         with self._lock:
-            if key not in self._entries:
+            loading = self._loads.setdefault(device, threading.RLock())
+        with loading:
+            found = self._found(key, suits)  # another thread may have loaded it meanwhile
+            if found is None:
+                self.drop(key)
+                start = time.perf_counter()
                 self._make_room(device, size)
-                self._entries[key] = _Entry(value=self._loaded(load, device), device=device, bytes=size)
+                found = _Entry(value=self._loaded(load, device), device=device, bytes=size)
+                with self._lock:
+                    self._entries[key] = found
+                    self.loading_s += time.perf_counter() - start
+            return cast("T", found.value)
+
+    def _found(self, key: Hashable, suits: Callable[[Any], bool] | None) -> _Entry | None:
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or not (suits is None or suits(entry.value)):
+                return None
             self._entries.move_to_end(key)
-            return cast("T", self._entries[key].value)
+            return entry
 
     def drop(self, key: Hashable) -> None:
         """Let go of one model, if it is kept."""
@@ -118,10 +155,10 @@ class Kept:
     def _make_room(self, device: str, size: int) -> None:
         while (oldest := self._oldest(device)) is not None:
             left = self._free(device)
-            full = device == "cpu" and self.held(device) + size > self._most
+            full = (device == "cpu" or left is None) and self.held(device) + size > self._most
             if not full and (left is None or size * _ROOM <= left):
                 return
-            del self._entries[oldest]
+            self.drop(oldest)
             emptied()
 
     def _loaded(self, load: Callable[[], T], device: str) -> T:
@@ -135,7 +172,8 @@ class Kept:
         return load()
 
     def _oldest(self, device: str) -> Hashable | None:
-        return next((key for key, entry in self._entries.items() if entry.device == device), None)
+        with self._lock:
+            return next((key for key, entry in self._entries.items() if entry.device == device), None)
 
 
 def emptied() -> None:
@@ -155,7 +193,7 @@ def free_of(device: str) -> float | None:
         if device == "cpu":
             return free_ram()[0]
         if torch is None:
-            return None
+            return free_of_nvidia(device) if device.startswith("cuda") else None
         if device.startswith(("cuda", "xpu")):
             module = getattr(torch, device.partition(":")[0])
             return float(module.mem_get_info(device)[0])

@@ -1,16 +1,14 @@
 """Networks in ONNX files, run by onnxruntime on whatever it finds: CUDA, DirectML, Core ML or the processor.
 
-Loaded files are kept, so that regions, variations and requests share them, up to a budget of bytes; `free` lets go
-of all. A session has its number of threads for life: asked for another number, a file is loaded anew and the old copy
-goes, so that there is one copy of its weights. On a GPU pictures are bound to its memory. onnxruntime is imported when
+Loaded files are kept by `engines.kept`, so that regions, variations and requests share them. A session has its number
+of threads for life: asked for another number, a file is loaded anew and the old copy goes, so that there is one copy
+of its weights. On a GPU pictures are bound to its memory. onnxruntime is imported when
 the first file is loaded. Files are data: nothing in them is executed by Python. Nothing here knows what a network's
 numbers mean.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from reknit.core.errors import EngineFailed, ExternalError, Unavailable
 from reknit.engines.contracts import Contract, Graph, Tensor, Tensors, read_graph
+from reknit.engines.kept import KEPT
 
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
@@ -28,9 +27,6 @@ PROVIDERS = {
     "cpu": "CPUExecutionProvider",
 }
 """By device, the first that is there is taken."""
-
-BUDGET_BYTES = 2 * 2**30
-"""Files up to this size in all stay loaded, and always the last one."""
 
 BOUND = {"cuda": "cuda", "directml": "dml"}
 """By device, what onnxruntime calls its memory; elsewhere there is nothing to bind to."""
@@ -131,26 +127,6 @@ class OnnxNetwork:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Key:
-    """What makes a loaded file another one."""
-
-    path: Path
-    changed_ns: int
-    device: str
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The loaded files, the last used one at the end."""
-
-    networks: OrderedDict[_Key, tuple[OnnxNetwork, int]] = field(default_factory=OrderedDict[Any, Any])
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-_kept = _Kept()
-
-
 def load(path: Path, *, threads: int, device: str = "auto") -> OnnxNetwork:
     """Return the network in ``path``; the same one for the same file, device and threads.
 
@@ -168,26 +144,17 @@ def load(path: Path, *, threads: int, device: str = "auto") -> OnnxNetwork:
         facts = path.stat()
     except OSError as error:
         raise unreadable(path, str(error)) from error
-    key = _Key(path=path.absolute(), changed_ns=facts.st_mtime_ns, device=device)
-    with _kept.lock:
-        kept = _kept.networks.get(key)
-        if kept is None or kept[0].threads != threads:
-            _kept.networks.pop(key, None)
-            kept = None  # before the file is loaded again, so that there are not two of it
-            network = _opened(path, threads, device)
-            if wanted not in ("auto", network.device):
-                raise _not_there(wanted, f"its libraries cannot be loaded; it can use {network.device}")
-            _kept.networks[key] = network, facts.st_size
-        _kept.networks.move_to_end(key)
-        while len(_kept.networks) > 1 and sum(n for _, n in _kept.networks.values()) > BUDGET_BYTES:
-            _kept.networks.popitem(last=False)
-        return _kept.networks[key][0]
+    key = ("onnx", path.absolute(), facts.st_mtime_ns, device)
 
+    def loaded() -> OnnxNetwork:
+        network = _opened(path, threads, device)
+        if wanted not in ("auto", network.device):
+            raise _not_there(wanted, f"its libraries cannot be loaded; it can use {network.device}")
+        return network
 
-def free() -> None:
-    """Let go of every loaded file; memory is free when nobody runs it any more."""
-    with _kept.lock:
-        _kept.networks.clear()
+    return KEPT.get(
+        key, loaded, device=device, size=facts.st_size, suits=lambda network: network.threads == threads
+    )
 
 
 def unreadable(path: Path, why: str) -> ExternalError:

@@ -12,7 +12,6 @@ import logging
 import threading
 import warnings
 import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,12 @@ from numpy.typing import NDArray
 
 from reknit.core.errors import EngineFailed, ExternalError, Unavailable
 from reknit.engines.contracts import Contract, Graph, Tensor, Tensors, unknown
+from reknit.engines.kept import KEPT
 from reknit.engines.torch_ways import LEAST_PX, PLAIN, Way, chosen, recalled, remember, ways
 
 _LOG = logging.getLogger(__name__)
 
-KEPT = 2
-"""How many files stay loaded."""
-
 _DEVICES = {"auto": "", "cuda": "cuda", "cpu": "cpu"}
-_kept: OrderedDict[tuple[Path, int, str], TorchNetwork] = OrderedDict()
-_lock = threading.Lock()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,18 +177,14 @@ def load(path: Path, *, threads: int, device: str = "auto", notebook: Path | Non
         facts = path.stat()
     except OSError as error:
         raise _unreadable(path, str(error)) from error
-    key = (path.absolute(), facts.st_mtime_ns, where)
-    with _lock:
-        if key not in _kept:
-            module = _opened(torch, path, where)
-            habit = _habit(torch, path, where, facts.st_size, notebook)
-            _kept[key] = TorchNetwork(
-                graph=_graph(module), device=where, threads=threads, module=module, habit=habit
-            )
-        _kept.move_to_end(key)
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
-        return replace(_kept[key], threads=threads)
+    key = ("torchscript", path.absolute(), facts.st_mtime_ns, where)
+
+    def loaded() -> TorchNetwork:
+        module = _opened(torch, path, where)
+        habit = _habit(torch, path, where, facts.st_size, notebook)
+        return TorchNetwork(graph=_graph(module), device=where, threads=threads, module=module, habit=habit)
+
+    return replace(KEPT.get(key, loaded, device=where, size=facts.st_size), threads=threads)
 
 
 def _habit(torch: Any, path: Path, device: str, size: int, notebook: Path | None) -> Habit:
@@ -203,12 +194,6 @@ def _habit(torch: Any, path: Path, device: str, size: int, notebook: Path | None
     facts: dict[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     key = f"{path.name} {size} B, torch {torch.__version__}, {facts.get('cpu_name', 'cpu')}"
     return Habit(tried=ways(facts), key=key, notebook=notebook)
-
-
-def free() -> None:
-    """Let go of every loaded file."""
-    with _lock:
-        _kept.clear()
 
 
 def _opened(torch: Any, path: Path, device: str) -> Any:

@@ -7,7 +7,6 @@ content (embeddings, latents) are found again, so a picture does not begin from 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -20,8 +19,6 @@ from reknit.pipeline.recover import Way, carry_out
 from reknit.pipeline.ways import laid_out
 
 R = TypeVar("R")
-
-_RUNTIMES = ("reknit.engines.onnx", "reknit.engines.torchscript")
 
 
 class Turning(Protocol):
@@ -81,9 +78,6 @@ class Attempts:
 
     def _free(self) -> None:
         self._sessions.turn_to(self._engine)
-        for name in _RUNTIMES:
-            if module := sys.modules.get(name):
-                module.free()
         KEPT.free()
 
     def _say(self, note: str) -> None:

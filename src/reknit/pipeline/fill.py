@@ -25,6 +25,8 @@ from reknit.core.region import Region
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult, Plan
 from reknit.engines.base import Engine, Foreseeing, Models, Session, Telling, Told
+from reknit.engines.kept import KEPT
+from reknit.pipeline import learnt
 from reknit.pipeline.attempts import Attempts
 from reknit.pipeline.crew import run_all
 from reknit.pipeline.peak import Peak
@@ -68,7 +70,7 @@ def fill(
     with clock.stage("plan"):
         work = plan_fill(request, threads=threads, models=models)
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
-    peak = Peak()
+    peak, loading_s = Peak(), KEPT.loading_s
     sessions = _Sessions(work.engine)
     sessions.foresee([(seed + i) % 2**32 for i in range(request.count)])
     attempts = Attempts(work, sessions, models)
@@ -79,8 +81,24 @@ def fill(
         photo, proof = _fill_once(request, work, (seed + i) % 2**32, sessions, attempts, part, clock)
         photos.append(photo)
         proofs.append(proof)
-    told = sessions.told()
+    told, on_device = sessions.told(), peak.device()
+    taken = on_device or peak.ram()
+    loading_s = KEPT.loading_s - loading_s
+    way = work.ways[0]
+    if way.basis is not None and models is not None and not attempts.notes:
+        learnt.keep(
+            models().models_dir,
+            way,
+            request,
+            work.params,
+            told.facts,
+            regions=len(work.regions),
+            # Loading a model holds it twice in main memory for a moment.
+            peak_bytes=on_device or (None if loading_s else taken),
+            seconds=clock.done()["engine"] - loading_s,
+        )
     notes = (*request.photo.notes, *work.plan.reasons, *told.notes, *attempts.notes)
+    notes += learnt.told(way, taken)
     return FillResult(
         photos=tuple(photos),
         facts=told.facts,
@@ -92,7 +110,7 @@ def fill(
         timings=MappingProxyType(clock.done()),
         report=_worst(proofs),
         request=request,
-        peak_bytes=peak.device() or peak.ram(),
+        peak_bytes=taken,
     )
 
 

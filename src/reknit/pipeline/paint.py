@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isqrt
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +25,9 @@ from reknit.core.options import check_all
 from reknit.core.progress import Part, Placed, Report, Reporter
 from reknit.engines import registry
 from reknit.engines.base import Configurable, Crop, Engine, EngineSpec, Foreseeing, Models
+from reknit.engines.kept import KEPT
+from reknit.pipeline.recover import Way, carry_out
+from reknit.pipeline.ways import laid_out, said, ways_of
 
 GREY = 128
 
@@ -56,12 +60,13 @@ class PaintRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Painted:
-    """Painted pictures, and how they came about."""
+    """Painted pictures, how they came about, and what had to be done otherwise than asked."""
 
     photos: tuple[Photo, ...]
     seed: int
     params: Mapping[str, Any]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def can_paint(spec: EngineSpec) -> bool:
@@ -98,17 +103,34 @@ def paint(
     seed = random.randrange(2**32) if request.seed == -1 else request.seed
     fitted = _fitted(engine, request.size)
     crop = _crop(request, fitted)
-    session = engine.load(threads=threads)
-    if isinstance(session, Foreseeing):
-        session.foresee([(seed + i) % 2**32 for i in range(request.count)])
     whole = Box.whole(request.size)
     shown = (request.size.width / fitted.working.width, request.size.height / fitted.working.height)
     photos: list[Photo] = []
-    for i in range(request.count):
-        part = Part(report, i / request.count, (i + 1) / request.count)
-        made: Any = session.run(crop, params, (seed + i) % 2**32, Placed(part, whole, shown))
-        photos.append(Photo.from_array(np.ascontiguousarray(fitted.undo(made))))
-    return Painted(photos=tuple(photos), seed=seed, params=params, seconds=time.perf_counter() - start)
+    notes: list[str] = []
+
+    def painted(way: Way) -> None:
+        """Paint what is not painted yet."""
+        laid = laid_out(request.engine, params, way, models)[0] if way.params else engine
+        session = laid.load(threads=threads)
+        if isinstance(session, Foreseeing):
+            session.foresee([(seed + i) % 2**32 for i in range(len(photos), request.count)])
+        for i in range(len(photos), request.count):
+            part = Part(report, i / request.count, (i + 1) / request.count)
+            made: Any = session.run(crop, params, (seed + i) % 2**32, Placed(part, whole, shown))
+            photos.append(Photo.from_array(np.ascontiguousarray(fitted.undo(made))))
+
+    # The size is what was asked for, so a way that works at another is none.
+    every = ways_of(engine, params, threads=threads, side=isqrt(fitted.working.area))
+    ways = [way for way in every if "side" not in way.params] or [Way()]
+    notes += said(ways)
+    carry_out(painted, ways, free=KEPT.free, say=notes.append)
+    return Painted(
+        photos=tuple(photos),
+        seed=seed,
+        params=params,
+        seconds=time.perf_counter() - start,
+        notes=tuple(notes),
+    )
 
 
 def _fitted(engine: Engine, size: Size) -> Fit:

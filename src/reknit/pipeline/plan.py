@@ -107,6 +107,7 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
     regions, wider = _regions(request, spec, hole, feather_px)
     hole_px = int(np.count_nonzero(hole))
     seconds, peak_bytes = predict(spec, request, hole_px, regions)
+    seconds = request.count * len(regions) * ways[0].seconds or seconds
     plan = Plan(
         engine=name,
         reasons=(*reasons, *why, *wider),

@@ -35,11 +35,17 @@ class Way:
         What it changes, for people.
     need : float
         Predicted bytes of the device at its peak; 0 where that is not known.
+    seconds : float
+        Predicted time of one piece of work; 0 where that is not known.
+    basis : object
+        What the prediction was made of, for whoever compares it with what was measured.
     """
 
     params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     says: tuple[str, ...] = ()
     need: float = 0.0
+    seconds: float = 0.0
+    basis: Any = None
 
 
 class Finished:

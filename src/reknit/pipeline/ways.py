@@ -24,8 +24,19 @@ _LEAST_SIDE = 128
 _PLAIN = "auto"
 
 
-def ways_of(engine: Engine, params: Mapping[str, Any], *, threads: int) -> tuple[Way, ...]:
+def ways_of(
+    engine: Engine, params: Mapping[str, Any], *, threads: int, side: int | None = None
+) -> tuple[Way, ...]:
     """Return the ways to run a configured ``engine`` with checked ``params``; at least one.
+
+    Parameters
+    ----------
+    engine
+    params
+    threads
+        CPU threads that will be used.
+    side
+        Of the square whose area is worked on, in pixels; by default what the engine says.
 
     Raises
     ------
@@ -33,7 +44,8 @@ def ways_of(engine: Engine, params: Mapping[str, Any], *, threads: int) -> tuple
         ``memory.short``: nothing comes near to fitting.
     """
     if isinstance(engine, Placeable):
-        return _laid_out(engine.needs(), params, threads)
+        needs = engine.needs()
+        return _laid_out(needs if side is None else replace(needs, side=side), params, threads)
     if {"device", "side"} <= {option.name for option in engine.spec.options}:
         return _smaller(engine, params)
     return (Way(),)
@@ -55,7 +67,7 @@ def _smaller(engine: Engine, params: Mapping[str, Any]) -> tuple[Way, ...]:
 
 def _laid_out(needs: Needs, params: Mapping[str, Any], threads: int) -> tuple[Way, ...]:
     """Return the planner's tiers as ways, from the first that fits; or from what the user asked for."""
-    ways = _tiers(needs, threads) or _unmeasured(needs)
+    ways = _tiers(needs, params, threads) or _unmeasured(needs)
     asked = [name for name in ("offload", "vae_tiling", "quantise") if params[name] != _PLAIN]
     if asked:
         kept = {name: params[name] for name in asked}
@@ -79,7 +91,7 @@ def _at_least(tier: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, An
     return {name: value for name, value in asked.items() if tier.get(name) in (None, plain.get(name))}
 
 
-def _tiers(needs: Needs, threads: int) -> list[Way]:
+def _tiers(needs: Needs, params: Mapping[str, Any], threads: int) -> list[Way]:
     """Return the tiers of a family that the planner knows; nothing for others."""
     from reknit.planner import tiers
     from reknit.planner.facts import Subject, families, format_of, weight_bytes
@@ -92,12 +104,14 @@ def _tiers(needs: Needs, threads: int) -> list[Way]:
     if 0 < needs.bytes < _ANOTHER * sum(weight_bytes(family, weights, "q4_k").values()):
         return []  # a smaller network than the family's
     subject = Subject(id=needs.file, title=family.title, family=family, weights=weights)
+    device = _device(needs.device, threads)
     every = tiers.options(
         subject,
-        _device(needs.device, threads),
+        device,
         laws(),
         width=needs.side,
         height=needs.side,
+        steps=params.get("steps"),
         dtype="fp32" if needs.dtype == "float32" else "half",
     )
     ram = free_ram()[0]
@@ -114,7 +128,15 @@ def _tiers(needs: Needs, threads: int) -> list[Way]:
             chosen["quantise"] = option.tier.quantise
         if setup.width != needs.side:
             chosen["side"] = setup.width
-        found.append(Way(params=chosen, says=option.tier.says, need=option.memory.total))
+        found.append(
+            Way(
+                params=chosen,
+                says=option.tier.says,
+                need=option.memory.total,
+                seconds=option.times.image,
+                basis=(device, setup),
+            )
+        )
     return found
 
 

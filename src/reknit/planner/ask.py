@@ -92,7 +92,13 @@ def place(
     device = hardware.find(gpu) if gpu is not None else hardware.of_memory(vram or 0.0)
     if vram is not None:
         device = replace(device, memory_gib=vram)
-    budget = replace(tiers.of_name(device, known), ram=given_ram)
+    return place_of(device, ram=ram)
+
+
+def place_of(device: Device, *, ram: float | None = None) -> Place:
+    """Return a device of the list as a place, with ``ram`` GiB of main memory if that is known."""
+    known = laws()
+    budget = replace(tiers.of_name(device, known), ram=None if ram is None else ram * GIB)
     return Place(device=device, budget=budget, laws=known, measured=False)
 
 
@@ -161,15 +167,42 @@ def ask(
     *,
     px: tuple[int, int] | None = None,
     steps: int | None = None,
+    count: int = 1,
     installed: bool = False,
+    cards: Mapping[str, ModelCard] | None = None,
 ) -> Verdict:
-    """Return the verdict; ``installed`` models need no disk."""
+    """Return the verdict; ``installed`` models need no disk.
+
+    If it is no, and ``cards`` are given, the changes name another model of the family that fits.
+    """
     budget = replace(where.budget, disk=None) if installed else where.budget
+    found = _checked(wanted, where, budget, px, steps, count)
+    if found.fits:
+        return found
+    others = [facts.subject(card) for card in (cards or {}).values() if card.family == wanted.family.name]
+    smaller = [other for other in others if other is not None and other.download < wanted.download]
+    for other in sorted(smaller, key=lambda each: -each.download):
+        instead = _checked(other, where, where.budget, px, steps, count)
+        if instead.fits:
+            said = f"{other.id}, {other.title}: {instead.says}"
+            return replace(found, changes=(said, *found.changes))
+    return found
+
+
+def _checked(
+    wanted: Subject,
+    where: Place,
+    budget: Budget,
+    px: tuple[int, int] | None,
+    steps: int | None,
+    count: int,
+) -> Verdict:
     return verdict.check(
         wanted,
         where.device,
         width=None if px is None else px[0],
         height=None if px is None else px[1],
+        count=count,
         steps=steps,
         budget=budget,
         constants=where.laws,

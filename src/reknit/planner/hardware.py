@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -109,7 +110,7 @@ def find(name: str, *, memory_gib: float | None = None) -> Device:
         raise NotFound(
             f"there is no device {name!r} in the list",
             code="device.unknown",
-            hint=f"{nearest_name(name, devices())}; or say how much memory it has: --vram 12",
+            hint=f"{_nearest(name)}; or say how much memory it has: --vram 12",
             device=name,
         )
     laptop = "mobile" in words
@@ -127,11 +128,25 @@ def of_memory(gib: float) -> Device:
     return replace(plain, memory_gib=gib)
 
 
-def names_of_memory(gib: float) -> list[str]:
-    """Return the names of cards with that much memory of their own, to half a GiB."""
-    return [each.name for each in devices().values() if not each.shared and abs(each.memory_gib - gib) <= 0.5]
+def with_memory(gib: float) -> list[Device]:
+    """Return the cards with that much memory of their own, to half a GiB."""
+    return [each for each in devices().values() if not each.shared and abs(each.memory_gib - gib) <= 0.5]
 
 
+def _nearest(name: str) -> str:
+    """Return the hint that names the device most like ``name``: of those as near, one of the same digits."""
+    written = sorted(_words(name))
+
+    def likeness(device: Device) -> tuple[float, bool]:
+        words = sorted(_words(device.name))
+        alike = SequenceMatcher(None, " ".join(written), " ".join(words)).ratio()
+        return alike + 0.1 * (sorted("".join(written)) == sorted("".join(words))), device.kind == "desktop"
+
+    best = max(devices().values(), key=likeness)
+    return f"did you mean {best.name!r}?" if likeness(best)[0] >= _ALIKE else nearest_name(name, devices())
+
+
+_ALIKE = 0.6
 _DROPPED = re.compile(
     r"\b(nvidia|geforce|amd|radeon|intel|r|tm|graphics|gpu|apple|gi?b|pcie|sxm\d|generation)\b"
 )

@@ -33,6 +33,23 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What runs on this machine taught of a family.
+
+    Attributes
+    ----------
+    memory, time : float
+        Of the predicted activations and of the predicted time, so much there really was.
+    runs : int
+        How many runs say so.
+    """
+
+    memory: float = 1.0
+    time: float = 1.0
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Laws:
     """Every constant, and how far predictions may be off.
 
@@ -42,13 +59,20 @@ class Laws:
     unpack : mapping of str to (float, float)
         By format of weights: operations a Linear layer and bytes a parameter that unpacking it costs a call.
     memory, time : tuple of float
-        Measured / predicted of published runs that no constant was set on: 5th and 95th percentile.
+        Measured / predicted of published runs by constants set without their source: 5th and 95th percentile.
+    learned : mapping of str to Learned
+        By family, from runs on this machine.
     """
 
     constants: Mapping[str, Constant]
     unpack: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     memory: tuple[float, float] = (0.9, 1.1)
     time: tuple[float, float] = (0.7, 1.4)
+    learned: Mapping[str, Learned] = field(default_factory=lambda: MappingProxyType({}))
+
+    def of(self, family: str) -> Learned:
+        """Return what runs on this machine taught of a family."""
+        return self.learned.get(family, _NOTHING)
 
     def __getitem__(self, name: str) -> float:
         """Return a constant's value."""
@@ -63,6 +87,9 @@ class Laws:
             name: replace(self.constants[name], value=value, basis=basis) for name, value in values.items()
         }
         return replace(self, constants=MappingProxyType({**self.constants, **changed}))
+
+
+_NOTHING = Learned()
 
 
 @cache

@@ -1,21 +1,24 @@
 """Constants fitted on this machine: measured by `reknit bench fit`, kept in a file, used in place of the general ones.
 
-Measures with PyTorch where it is installed and with NumPy where it is not, in a few seconds, and writes TOML. They
-count only for the device that they were measured on.
+Measures with PyTorch where it is installed and with NumPy where it is not, in a few seconds, adds what real fills
+taught (`planner.runs`), and writes TOML. All of it counts only for the device that it was measured on.
 """
 
 from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from reknit.planner import runs
 from reknit.planner.hardware import Device
-from reknit.planner.laws import Laws
+from reknit.planner.laws import Laws, Learned, laws
+from reknit.planner.runs import Run
 
 NETWORK_SHARE = 0.8
 """Of the rate that large matrices reach, what whole networks do; assumed."""
@@ -32,10 +35,13 @@ class Fitted:
     ----------
     device : str
     constants : mapping of str to float
+    learned : mapping of str to Learned
+        By family, from real fills.
     """
 
     device: str
     constants: Mapping[str, float]
+    learned: Mapping[str, Learned] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def read(path: Path) -> Fitted | None:
@@ -43,7 +49,18 @@ def read(path: Path) -> Fitted | None:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         constants = {str(name): float(value) for name, value in table["constants"].items()}
-        return Fitted(device=str(table["device"]), constants=constants)
+        learned = {
+            str(name): Learned(
+                memory=float(given["memory"]), time=float(given["time"]), runs=int(given["runs"])
+            )
+            for name, given in table.get("family", {}).items()
+        }
+        sound = all(each.memory > 0 and each.time > 0 for each in learned.values())
+        return Fitted(
+            device=str(table["device"]),
+            constants=constants,
+            learned=MappingProxyType(learned if sound else {}),
+        )
     except (OSError, tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError):
         return None
 
@@ -53,6 +70,13 @@ def write(path: Path, fitted: Fitted) -> None:
     name = fitted.device.replace("\\", " ").replace('"', "'")
     lines = [f'"{each}" = {value:.6g}' for each, value in fitted.constants.items()]
     head = f'# Measured by `reknit bench fit`. Delete this file to go back.\ndevice = "{name}"\n\n[constants]'
+    for family, each in fitted.learned.items():
+        lines += [
+            f'\n[family."{family}"]',
+            f"memory = {each.memory:.6g}",
+            f"time = {each.time:.6g}",
+            f"runs = {each.runs}",
+        ]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
@@ -65,7 +89,18 @@ def applied(known: Laws, device: Device, path: Path | None) -> Laws:
     if fitted is None or fitted.device != device.name.replace('"', "'"):
         return known
     values = {name: value for name, value in fitted.constants.items() if name in known and value > 0}
-    return known.having(values, basis="measured here")
+    return replace(known.having(values, basis="measured here"), learned=fitted.learned)
+
+
+def learnt(fitted: Fitted, done: Sequence[Run], device: Device) -> Fitted:
+    """Return what was measured together with what fills on this device taught beyond it."""
+    values = {name: value for name, value in fitted.constants.items() if value > 0}
+    base = laws().having({name: value for name, value in values.items() if name in laws()})
+    found = {
+        family: Learned(memory=peak, time=seconds, runs=count)
+        for family, (peak, seconds, count) in runs.factors(done, device, base).items()
+    }
+    return replace(fitted, learned=MappingProxyType(found))
 
 
 def measure(device: Device, *, threads: int, weights: Path | None) -> Fitted:

@@ -8,7 +8,7 @@ it gave out. A pure function; nothing here decides whether that fits. Constants 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from reknit.planner.facts import AREA, GIB, Component, Family, weight_bytes
@@ -156,7 +156,11 @@ class _Stage:
 def predict(setup: Setup, laws: Laws) -> Memory:
     """Return what ``setup`` takes at its peak."""
     weights: dict[str, float] = {name: float(size) for name, size in setup.weight_bytes().items()}
-    stages = _stages(setup, laws, weights)
+    share = laws.of(setup.family.name).memory
+    stages = [
+        replace(stage, live=share * stage.live, held=share * stage.held)
+        for stage in _stages(setup, laws, weights)
+    ]
     top = max(stages, key=lambda stage: stage.size)
     return Memory(
         weights=MappingProxyType(dict(top.weights)),

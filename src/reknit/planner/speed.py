@@ -44,7 +44,8 @@ def predict(setup: Setup, device: Device, laws: Laws, *, steps: int | None = Non
     """Return how long ``setup`` takes on ``device``; ``steps`` by default what people use."""
     family = setup.family
     call, bound = calling(setup, device, laws)
-    step = call * (2 if family.guided == "twice" else 1)
+    share = laws.of(family.name).time
+    step = share * call * (2 if family.guided == "twice" else 1)
     weights = sum(setup.weight_bytes().values())
     rest = 0.0
     if family.vae is not None:
@@ -52,6 +53,7 @@ def predict(setup: Setup, device: Device, laws: Laws, *, steps: int | None = Non
         rest = texts / _rate(family.denoiser, setup, device, laws) + _coding(setup, device, laws)
         if setup.offload == "model" and not device.shared:
             rest += 2 * weights / (laws["link.pageable"] * 1e9)
+        rest *= share
     return Times(
         step=step,
         image=step * (steps or family.steps) + rest,

@@ -23,6 +23,9 @@ SCALES = (0.75, 0.625, 0.5)
 LEAST_PX = 256
 """No working size goes below this."""
 
+MOST_AT_ONCE = 8
+"""Variations that are painted together, at most."""
+
 _FORMATS = {"fp8": ("cuda", "rocm", "xpu"), "nf4": ("cuda",)}
 _QUANTISE = {"fp8": "fp8", "int8": "int8", "nf4": "nf4"}
 
@@ -196,6 +199,22 @@ def fits(option: Option, device: Device, budget: Budget) -> bool:
     if option.memory.total > budget.device:
         return False
     return device.shared or budget.ram is None or option.memory.ram <= budget.ram
+
+
+def together(
+    option: Option, device: Device, budget: Budget, laws: Laws, *, count: int, steps: int | None = None
+) -> tuple[int, Option]:
+    """Return how many of ``count`` pictures, at most `MOST_AT_ONCE`, fit at once in this way, and what that takes."""
+    for images in range(min(count, MOST_AT_ONCE), 1, -1):
+        setup = replace(option.tier.setup, images=images, sliced=True)
+        more = Option(
+            tier=replace(option.tier, setup=setup),
+            memory=memory.predict(setup, laws),
+            times=speed.predict(setup, device, laws, steps=steps),
+        )
+        if fits(more, device, budget):
+            return images, more
+    return 1, option
 
 
 def of_name(device: Device, laws: Laws) -> Budget:

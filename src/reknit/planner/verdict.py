@@ -13,7 +13,7 @@ from typing import Any
 from reknit.planner.facts import GIB, Subject
 from reknit.planner.hardware import Device
 from reknit.planner.laws import Laws, laws
-from reknit.planner.tiers import Budget, Option, fits, of_name, options
+from reknit.planner.tiers import Budget, Option, fits, of_name, options, together
 
 ANSWERS = ("yes", "yes-with", "no")
 _MUCH_RAM = 12 * GIB
@@ -38,13 +38,15 @@ class Verdict:
         What Reknit would do; for ``no`` the option that takes least.
     budget : Budget
     peak_gib, image_s : (float, float)
-        Between what and what device memory and seconds a picture are expected, from published runs that no constant
-        was set on.
+        Between what and what device memory and seconds a picture are expected, from published runs that were
+        predicted by constants set without their source.
     download_bytes : int
     estimated : bool
         Whether the download's size is an estimate.
     runs : bool
         Whether Reknit has an engine for it.
+    count, at_once : int
+        Variations asked for, and how many of them are painted together under the plan.
     others : tuple of Option
         Other options that fit.
     faster : tuple of str
@@ -68,6 +70,8 @@ class Verdict:
     download_bytes: int
     estimated: bool
     runs: bool = True
+    count: int = 1
+    at_once: int = 1
     others: tuple[Option, ...] = ()
     faster: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
@@ -77,6 +81,13 @@ class Verdict:
     def fits(self) -> bool:
         """Whether it runs at all."""
         return self.answer != "no"
+
+    @property
+    def seconds(self) -> float:
+        """Of all variations, the model being loaded."""
+        whole, rest = divmod(self.count, self.at_once)
+        batch = self.plan.times.image
+        return whole * batch + (batch * rest / self.at_once if rest else 0.0)
 
     @property
     def latent(self) -> bool:
@@ -112,7 +123,10 @@ class Verdict:
             "download_gb": round(self.download_bytes / 1e9, 2),
             "download_estimated": self.estimated,
             "free_disk_gb": None if self.budget.disk is None else round(self.budget.disk / 1e9, 1),
-            "seconds_image": round(times.image, 2),
+            "count": self.count,
+            "at_once": self.at_once,
+            "seconds_count": round(self.seconds, 2),
+            "seconds_image": round(times.image / self.at_once, 2),
             "seconds_image_interval": [round(end, 2) for end in self.image_s],
             "seconds_step": round(times.step, 4),
             "seconds_load": round(times.load, 1),
@@ -146,7 +160,7 @@ def check(
     *,
     width: int | None = None,
     height: int | None = None,
-    images: int = 1,
+    count: int = 1,
     steps: int | None = None,
     budget: Budget | None = None,
     constants: Laws | None = None,
@@ -161,8 +175,8 @@ def check(
         As `hardware.find` or `machine.here` gives it.
     width, height
         Of the picture the model works on; by default what it was trained for.
-    images, steps
-        Pictures at once, and steps; by default one, and what people use.
+    count, steps
+        Variations, as many of them at once as fit; and steps, by default what people use.
     budget
         What is free; by default what a device of this kind lets a program have.
     constants
@@ -172,11 +186,15 @@ def check(
     side = subject.family.native_px
     width, height = width or side, height or width or side
     given = budget or of_name(device, known)
-    every = options(subject, device, known, width=width, height=height, images=images, steps=steps)
+    every = options(subject, device, known, width=width, height=height, steps=steps)
     fitting = [option for option in every if fits(option, device, given)]
     room = _has_disk(subject, given)
     plan = fitting[0] if fitting else min(every, key=lambda option: option.memory.total)
     answer = "no" if not fitting or not room else "yes" if plan is every[0] else "yes-with"
+    faster = _faster(plan, fitting, every, given)
+    at_once = 1
+    if fitting and count > 1 and subject.family.latent and device.kind != "cpu":
+        at_once, plan = together(plan, device, given, known, count=count, steps=steps)
     return Verdict(
         model=subject.id,
         title=subject.title,
@@ -188,14 +206,16 @@ def check(
         plan=plan,
         budget=given,
         peak_gib=(plan.memory.total * known.memory[0] / GIB, plan.memory.total * known.memory[1] / GIB),
-        image_s=(plan.times.image * known.time[0], plan.times.image * known.time[1]),
+        image_s=(plan.times.image / at_once * known.time[0], plan.times.image / at_once * known.time[1]),
         download_bytes=subject.download,
         estimated=subject.estimated,
         runs=subject.runs,
+        count=count,
+        at_once=at_once,
         others=tuple(option for option in fitting if option is not plan),
-        faster=_faster(plan, fitting, every, given),
+        faster=faster,
         changes=() if answer != "no" else _changes(every, subject, device, given, room=room),
-        notes=_notes(subject, device, plan, given),
+        notes=_notes(subject, device, plan, given, fit=bool(fitting)) + _taught(known, subject),
     )
 
 
@@ -246,13 +266,13 @@ def _changes(
     return tuple(said)
 
 
-def _notes(subject: Subject, device: Device, plan: Option, budget: Budget) -> tuple[str, ...]:
+def _notes(subject: Subject, device: Device, plan: Option, budget: Budget, *, fit: bool) -> tuple[str, ...]:
     said: list[str] = []
-    if budget.ram is None and not device.shared and plan.memory.ram > _MUCH_RAM:
+    if fit and budget.ram is None and not device.shared and plan.memory.ram > _MUCH_RAM:
         said.append(
             f"needs {plan.memory.ram / GIB:.0f} GiB of free main memory, which was not counted: --ram GIB"
         )
-    if plan.times.image > _TOO_LONG_S:
+    if fit and plan.times.image > _TOO_LONG_S:
         said.append(
             f"it runs, but {seconds(plan.times.image)} an image is of little use; take a smaller model"
         )
@@ -261,6 +281,14 @@ def _notes(subject: Subject, device: Device, plan: Option, budget: Budget) -> tu
     if plan.tier.setup.dtype == "fp32" and subject.family.latent and device.kind != "cpu":
         said.append(f"{device.name} has no sound 16-bit arithmetic for it: everything in fp32")
     return tuple(said)
+
+
+def _taught(known: Laws, subject: Subject) -> tuple[str, ...]:
+    learned = known.of(subject.family.name)
+    if not learned.runs:
+        return ()
+    own = f"{learned.runs} fill{'s' * (learned.runs != 1)} on this machine"
+    return (f"corrected by {own}: activations × {learned.memory:.2f}, time × {learned.time:.2f}",)
 
 
 def seconds(value: float) -> str:

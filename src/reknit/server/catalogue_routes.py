@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from reknit import __version__
@@ -18,6 +18,7 @@ from reknit.config import usable_threads
 from reknit.core.request import FILL_OPTIONS
 from reknit.engines import registry
 from reknit.engines.learned import installable
+from reknit.models import catalog
 from reknit.models.catalog import ModelCard
 from reknit.pipeline.plan import AUTOMATIC
 from reknit.planner import ask, facts
@@ -26,7 +27,15 @@ from reknit.planner.verdict import seconds
 from reknit.server.metrics import Metrics, family, resident_bytes
 from reknit.server.problem import Json
 from reknit.server.rooms import Rooms, rooms_of
-from reknit.server.schemas import EnginesOut, HealthOut, ModelsOut, engine_out, option_out
+from reknit.server.schemas import (
+    CheckQuery,
+    ChecksOut,
+    EnginesOut,
+    HealthOut,
+    ModelsOut,
+    engine_out,
+    option_out,
+)
 
 IMPORTANT = frozenset({"engine", "seed", "count"})
 
@@ -69,14 +78,16 @@ def _packed(request: Request, content: Any) -> Response:
 def _learned(rooms: Rooms) -> list[dict[str, Any]]:
     if rooms.models is None:
         return []
-    store, where = rooms.models(), ask.place(threads=usable_threads())
+    store, where = rooms.models(), _place(rooms)
+    erasers = installable(store.cards.values(), AUTOMATIC)
+    painters = [card for card in store.cards.values() if card.engine == "diffusion"]
     found: list[dict[str, Any]] = []
-    for card in installable(store.cards.values(), AUTOMATIC):
+    for card in (*erasers, *(painters if "diffusion" in registry.every() else ())):
         here = store.look(card) is not None
         found.append(
             {
                 "name": card.id,
-                "engine": card.family,
+                "engine": "diffusion" if card.engine == "diffusion" else card.family,
                 "title": card.title,
                 "installed": here,
                 "verdict": _verdict(card, where, here=here),
@@ -85,15 +96,59 @@ def _learned(rooms: Rooms) -> list[dict[str, Any]]:
     return found
 
 
+def _place(rooms: Rooms, query: CheckQuery | None = None) -> Place:
+    """Return the place that a question is about; the server's machine if it names none."""
+    settings, asked = rooms.settings, query or CheckQuery()
+    return ask.place(
+        asked.gpu,
+        vram=asked.vram,
+        ram=asked.ram,
+        threads=settings.threads or usable_threads(),
+        folder=settings.models,
+        fitted=settings.planner,
+    )
+
+
+@router.get("/api/v1/check", responses={200: {"model": ChecksOut}}, operation_id="check")
+def check(query: Annotated[CheckQuery, Query()], request: Request) -> Response:
+    """Say whether models will run here or on a card, with which settings, how much memory they take, how long."""
+    rooms = rooms_of(request)
+    cards = catalog.load() if rooms.models is None else rooms.models().cards
+    where, px = _place(rooms, query), ask.size(query.size)
+    wanted = ask.subjects(cards).values() if query.model is None else [ask.subject(query.model, cards)]
+    rows = [
+        ask.ask(
+            each,
+            where,
+            px=px,
+            steps=query.steps,
+            count=query.count,
+            installed=_is_here(rooms, each.id),
+            cards=cards,
+        ).to_dict()
+        for each in wanted
+    ]
+    return _packed(request, {"verdicts": rows})
+
+
+def _is_here(rooms: Rooms, model: str) -> bool:
+    if rooms.models is None:
+        return False
+    store = rooms.models()
+    return model in store.cards and store.look(store.cards[model]) is not None
+
+
 def _verdict(card: ModelCard, where: Place, *, here: bool) -> dict[str, str]:
     """Return whether a model fits this machine as it is now, for its badge and the line beside it."""
     wanted = facts.subject(card)
     get = "" if here else f"; reknit models pull {card.id}"
     if wanted is None:
         return {"level": "unknown", "reason": card.licence + get}
-    found = ask.ask(wanted, where)
+    found = ask.ask(wanted, where, installed=here)
     level = "wont-fit" if not found.fits else "fits" if found.answer == "yes" else "offload"
     took = f"about {seconds(found.plan.times.image)} an image" if found.fits else "does not fit this machine"
+    if found.answer == "yes-with":
+        took += f", with {' and '.join(found.plan.tier.says)}"
     return {"level": level, "reason": f"{card.licence}, {took}{get}"}
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from starlette.requests import Request
 
+from reknit.config import PLANNER_FILE
 from reknit.core.codec import Limits
 from reknit.engines.base import Models
 from reknit.jobs.blobs import Blobs
@@ -87,6 +88,11 @@ class ServeSettings:
     def models(self) -> Path:
         """Where downloaded models lie; those that select by a click in its folder ``sam``."""
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def planner(self) -> Path:
+        """What `reknit bench fit` measured of this machine."""
+        return self.data_dir / PLANNER_FILE
 
     @property
     def pictures_dir(self) -> Path:

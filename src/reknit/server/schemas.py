@@ -349,6 +349,57 @@ class ModelsOut(BaseModel):
     models: list[ModelOut]
 
 
+class CheckQuery(BaseModel):
+    """A question to the planner."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(
+        default=None, max_length=200, description="Id of a model; every one if it is left out."
+    )
+    gpu: str | None = Field(
+        default=None,
+        max_length=200,
+        description="A card, such as `RTX 3060 12GB` or `M2 Pro`, or `cpu`; the server's machine if it is left out.",
+    )
+    vram: float | None = Field(default=None, ge=0.5, le=4096, description="GiB of the card.")
+    ram: float | None = Field(default=None, ge=0.5, le=65536, description="GiB of main memory.")
+    size: str | None = Field(
+        default=None, max_length=20, description="`1024` or `1280x832`; by default what it was trained for."
+    )
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    count: int = Field(default=1, ge=1, le=64, description="Variations.")
+
+
+class CheckOut(BaseModel):
+    """Whether and how a model runs: what `reknit check --json` prints. GiB and seconds."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    title: str
+    device: str
+    size: list[int]
+    answer: Literal["yes", "yes-with", "no"]
+    says: str
+    sure: Literal["sure", "likely", "close"]
+    peak_vram_gib: float
+    ram_gib: float
+    download_gb: float
+    seconds_image: float
+    plan: dict[str, Any]
+    changes: list[str] = Field(
+        description="If the answer is no: the cheapest changes that would make it fit."
+    )
+    notes: list[str]
+
+
+class ChecksOut(BaseModel):
+    """Verdicts; one if a model was named."""
+
+    verdicts: list[CheckOut]
+
+
 class WorkerOut(BaseModel):
     """A process that does the work."""
 
