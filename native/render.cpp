@@ -269,6 +269,75 @@ class Renderer {
             kRelaxSeconds);
       done(0.4 + 0.6 * (k + 1) / settings_.blend_sweeps);
     }
+    even_rim(by_colour, screen);
+  }
+
+  // A step from a target site to the known one beside it, as blending wants it.
+  struct RimStep {
+    int from;
+    size_t way;
+    Colour wanted;
+  };
+
+  // The eye finds a rim by steps across it that are larger or smaller than the steps beside it. So those
+  // across are scaled until, over the whole hole, both are the same in the mean.
+  void even_rim(std::vector<int> (&by_colour)[2], float screen) {
+    constexpr int kDeepest = 12;  // half px: what a change at the rim reaches
+    constexpr int kRounds = 2, kSweeps = 8;
+    std::vector<RimStep> steps;
+    for (std::vector<int>& sites : by_colour) {
+      auto deep = [&](int i) { return level_.sites.depth[static_cast<size_t>(i)] > kDeepest; };
+      sites.erase(std::remove_if(sites.begin(), sites.end(), deep), sites.end());
+      for (int i : sites) {
+        const std::array<int, 4> n = around(i);
+        for (size_t k = 0; k < 4; ++k)
+          if (n[k] >= 0 && !target(n[k])) steps.push_back({i, k, wanted(i, n[k], kDx[k], kDy[k])});
+      }
+    }
+    float scale = 1;
+    for (int round = 0; round < kRounds; ++round) {
+      double across = 0, beside = 0;
+      for (const RimStep& step : steps) contrast(step, across, beside);
+      if (across <= 0 || beside <= 0) return;
+      const float next = std::clamp(scale * static_cast<float>(beside / across), 0.7f, 1.4f);
+      for (const RimStep& step : steps)
+        for (size_t q = 0; q < 4; ++q)
+          pull_[static_cast<size_t>(step.from)][q] -= (next - scale) * step.wanted[q];
+      scale = next;
+      for (int k = 0; k < kSweeps; ++k)
+        for (const std::vector<int>& sites : by_colour)
+          for (int i : sites) relax(i, screen);
+    }
+  }
+
+  // Adds the contrast of a step across the rim, and the mean contrast of the up to three on each side of it.
+  void contrast(const RimStep& step, double& across, double& beside) const {
+    constexpr int kBeside = 3;
+    auto between = [](const Colour& a, const Colour& b) {
+      return static_cast<double>(std::abs(a[0] - b[0]) + std::abs(a[1] - b[1]) + std::abs(a[2] - b[2]));
+    };
+    double sum = 0;
+    int count = 0;
+    for (int i = step.from, k = 0; k < kBeside; ++k, ++count) {
+      const int next = around(i)[step.way ^ 1];
+      if (next < 0) break;
+      sum += between(shown_[static_cast<size_t>(i)], shown_[static_cast<size_t>(next)]);
+      i = next;
+    }
+    const int dx = kDx[step.way], dy = kDy[step.way];
+    ptrdiff_t x = place(step.from) % p_.width + dx, y = place(step.from) / p_.width + dy;
+    Colour outer = read(y * p_.width + x);
+    const double first = between(shown_[static_cast<size_t>(step.from)], outer);
+    for (int k = 0; k < kBeside; ++k, ++count) {
+      x += dx, y += dy;
+      if (x < 0 || y < 0 || x >= p_.width || y >= p_.height || p_.hole[y * p_.width + x]) break;
+      const Colour next = read(y * p_.width + x);
+      sum += between(outer, next);
+      outer = next;
+    }
+    if (count == 0) return;
+    across += first;
+    beside += sum / count;
   }
 
   // A square of sites as one unknown: how much its colours are to be lifted.

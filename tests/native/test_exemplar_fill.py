@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from bench.metrics import seam
 
 from reknit import _native
 
@@ -80,6 +81,19 @@ def test_a_flat_picture_stays_flat(fill, name):
     pixels = flat.copy()
     pixels[hole] = 255
     assert np.array_equal(fill(pixels, hole), flat)
+
+
+def test_steps_across_the_rim_are_like_those_beside_it(fill, blob):
+    def noisy(seed: int) -> np.ndarray:
+        y, x = np.mgrid[:96, :128]
+        base = 90 + 60 * (y > 48) + 30 * np.sin(x / 3) + x / 4
+        noise = np.random.default_rng(seed).normal(0, 6, (96, 128, 3))
+        return np.clip(base[..., None] + [0, 12, -20] + noise, 0, 255).astype(np.uint8)
+
+    def mean_seam(**settings: float) -> float:
+        return float(np.mean([seam(fill(noisy(k), blob, **settings), blob) for k in range(8)]))
+
+    assert mean_seam() < 0.03 < mean_seam(screen=-1.0)  # merely copied
 
 
 def test_what_the_hole_held_has_no_influence(fill, texture, blob):
