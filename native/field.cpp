@@ -53,6 +53,7 @@ class SiteFinder {
 }  // namespace
 
 void scatter(const Level& level, Field& field, uint32_t seed) {
+  if (level.source_count == 0) return;
   std::vector<int32_t> spare;
   const Sites& s = level.sites;
   for (int y = 0; y < level.height; ++y) {
@@ -63,7 +64,7 @@ void scatter(const Level& level, Field& field, uint32_t seed) {
       uint32_t random = random_state(static_cast<uint32_t>(x), static_cast<uint32_t>(y), seed);
       const int right = level.width - 1 - kRadius, bottom = level.height - 1 - kRadius;
       int reach = 32;
-      for (int tries = 1; tries <= 64 && offset == kNowhere && level.source_count > 0; ++tries) {
+      for (int tries = 1; tries <= 64 && offset == kNowhere; ++tries) {
         const int u = draw(random, std::min(right, std::max(kRadius, x - reach)),
                            std::max(kRadius, std::min(right, x + reach)));
         const int v = draw(random, std::min(bottom, std::max(kRadius, y - reach)),

@@ -116,6 +116,7 @@ Level shrink(const Level& a, double factor, int known_quarters, ThreadPool& pool
   const bool half = factor > 1.99;
   auto side = [&](int n) { return half ? (n + 1) / 2 : std::max(1, static_cast<int>(n / factor + 0.5)); };
   Level b(side(a.width), side(a.height), a.scale * (half ? 2 : factor));
+  pool.poll();
   const std::vector<Taps> across = taps_of(a.width, b.width, half), down = taps_of(a.height, b.height, half);
   pool.split(0, b.height, kRows,
              [&](int first, int last) { shrink_rows(a, b, across, down, known_quarters, first, last); });
@@ -201,6 +202,7 @@ void spread_texture(std::vector<Level>& levels, double weight, ThreadPool& pool)
 
 Level full_size(const Picture& p, ThreadPool& pool) {
   Level level(p.width, p.height, 1);
+  pool.poll();
   if (p.deep) {
     const ToneCurve tone = tone_curve(p);
     pool.split(0, p.height, kRows,
@@ -220,7 +222,9 @@ std::vector<Level> build_pyramid(const Picture& picture, const Settings& setting
   std::vector<Level> levels;
   levels.push_back(full_size(picture, pool));
   mark_sources(levels[0]);
+  pool.poll();
   find_sites(levels[0]);
+  pool.poll();
   for (;;) {
     const Level& fine = levels.back();
     if (deepest(fine.sites) <= settings.coarse_depth) break;
@@ -228,8 +232,10 @@ std::vector<Level> build_pyramid(const Picture& picture, const Settings& setting
     const bool gently = std::max(fine.width, fine.height) <= settings.ratio_limit;
     Level coarse = shrink(fine, gently ? settings.ratio : 2.0, settings.known_quarters, pool);
     mark_sources(coarse);
+    pool.poll();
     if (coarse.source_count < settings.min_sources) break;
     find_sites(coarse);
+    pool.poll();
     if (coarse.sites.count() == 0) break;
     levels.push_back(std::move(coarse));
   }

@@ -4,11 +4,12 @@
 #include <array>
 #include <cmath>
 
+#include "cells.hpp"
+
 namespace reknit {
 
 namespace {
 
-using Colour = std::array<float, 4>;
 constexpr int kGrain = 4096;             // sites of a tile
 constexpr int kSweepGrain = 4096;        // of one of the many short sweeps
 constexpr double kRelaxSeconds = 10e-9;  // of one site in one of them, about
@@ -52,6 +53,8 @@ class Renderer {
 
   // The picture's pixel under a site, and the one that an offset leads to.
   ptrdiff_t place(int i) const { return place_[static_cast<size_t>(i)]; }
+  int column(int i) const { return static_cast<int>(place(i) % p_.width); }
+  int row(int i) const { return static_cast<int>(place(i) / p_.width); }
   ptrdiff_t step(int32_t offset) const {
     return static_cast<ptrdiff_t>(offset_y(offset)) * p_.width + offset_x(offset);
   }
@@ -249,8 +252,11 @@ class Renderer {
         }
       }
     });
-    for (size_t i = 0; i < static_cast<size_t>(n_) && !lift_.empty(); ++i)
-      for (size_t q = 0; q < 4; ++q) shown_[i][q] += lift_[i][q];
+    pool_.split(0, lift_.empty() ? 0 : n_, kGrain, [&](int first, int last) {
+      for (size_t i = static_cast<size_t>(first); i < static_cast<size_t>(last); ++i)
+        for (size_t q = 0; q < 4; ++q) shown_[i][q] += lift_[i][q];
+    });
+    pool_.poll();
     std::vector<int> by_colour[2];
     mask_.resize(static_cast<size_t>(n_));
     for (int i = 0; i < n_; ++i) {
@@ -340,104 +346,61 @@ class Renderer {
     beside += sum / count;
   }
 
-  // A square of sites as one unknown: how much its colours are to be lifted.
-  struct Cell {
-    Colour value{}, rhs{};
-    Colour rise[2] = {};  // wanted from here to the cell on the right, and to the one below
-    float own = 0;
-    bool used = false;
-  };
-
   // What relaxation spreads by a site a sweep is solved for whole cells first (cascadic multigrid: Bornemann
   // and Deuflhard 1996, doi 10.1007/s002110050240), so that a difference in light across a large hole fades
   // over all of it. Steps between sites are summed from cell centre to cell centre. Adds to lift_.
   void level_cells(int cell_px, float screen) {
-    const int across = p_.width / cell_px + 3, down = p_.height / cell_px + 3;
-    std::vector<Cell> cells(static_cast<size_t>(across) * static_cast<size_t>(down));
-    auto at = [&](int column, int row) -> Cell& {
-      return cells[static_cast<size_t>(row + 1) * static_cast<size_t>(across) +
-                   static_cast<size_t>(column + 1)];
-    };
-    const float per_row = 1 / static_cast<float>(cell_px);
-    int used = 0;
-    for (int i = 0; i < n_; ++i) {
-      if (!target(i)) continue;
-      const size_t site = static_cast<size_t>(i);
-      const int x = static_cast<int>(place(i) % p_.width), y = static_cast<int>(place(i) / p_.width);
-      Cell& cell = at(x / cell_px, y / cell_px);
-      used += !cell.used;
-      cell.used = true;
-      cell.own += screen;
-      for (size_t q = 0; q < 4; ++q) {
-        cell.rhs[q] += screen * (pull_[site][q] - shown_[site][q]);
-        if (!lift_.empty()) cell.value[q] = lift_[site][q];  // the coarser answer to start from
-      }
-      const std::array<int, 4> n = around(i);
-      for (size_t k = 0; k < 4; ++k) {
-        if (n[k] < 0) continue;
-        const bool rim = !target(n[k]);
-        if (!rim && k % 2 == 0) continue;  // each step once, from its left or upper site
-        const Colour &from = shown_[site], &to = shown_[static_cast<size_t>(n[k])];
-        const Colour g = wanted(i, n[k], kDx[k], kDy[k]);
-        // Past half a cell the step lies on the way to the next cell's centre.
-        const int column = (x + (k == 1 ? 1 : 0) + (k == 1 ? cell_px / 2 : 0)) / cell_px - (k == 1 ? 1 : 0);
-        const int row = (y + (k == 3 ? 1 : 0) + (k == 3 ? cell_px / 2 : 0)) / cell_px - (k == 3 ? 1 : 0);
-        for (size_t q = 0; q < 4; ++q) {
-          const float missing = g[q] - (to[q] - from[q]);
-          if (rim)
-            cell.rhs[q] -= 2 * per_row * missing;
-          else
-            at(column, row).rise[k == 3][q] += per_row * missing;
-        }
-        if (rim) cell.own += 2 * per_row;
-      }
-    }
-    if (used < 2) return;
-    for (int sweep = 0; sweep < kCellSweeps; ++sweep)
-      for (size_t c = 0; c < cells.size(); ++c)
-        if (cells[c].used) relax_cell(cells, c, static_cast<size_t>(across));
+    Cells cells(p_.width, p_.height, cell_px);
+    // A row of cells also adds to the one above it: every other row at a time, so that sums have one order.
+    for (int parity : {0, 1})
+      pool_.run((cells.rows() + 1 - parity) / 2, [&](int k) {
+        const int row = 2 * k + parity;
+        const auto& begin = level_.sites.row_begin;
+        const int first = begin[static_cast<size_t>(row * cell_px)];
+        const int last = begin[static_cast<size_t>(std::min(p_.height, (row + 1) * cell_px))];
+        for (int i = first; i < last; ++i)
+          if (target(i)) gather(i, cells, screen);
+      });
+    if (cells.used() < 2) return;
+    cells.relax(kCellSweeps);
     if (lift_.empty()) lift_.resize(static_cast<size_t>(n_));
     pool_.split(0, n_, kGrain, [&](int first, int last) {
       for (int i = first; i < last; ++i)
-        if (target(i)) lift_[static_cast<size_t>(i)] = lift_at(i, cell_px, across, cells);
+        if (target(i)) lift_[static_cast<size_t>(i)] = cells.lift(column(i), row(i));
     });
   }
 
-  static void relax_cell(std::vector<Cell>& cells, size_t c, size_t across) {
-    Cell& cell = cells[c];
-    Colour sum = cell.rhs;
-    float weight = cell.own;
-    auto add = [&](const Cell& other, const Colour& rise, float sign) {
-      if (!other.used) return;
-      for (size_t q = 0; q < 4; ++q) sum[q] += other.value[q] + sign * rise[q];
-      weight += 1;
-    };
-    add(cells[c - 1], cells[c - 1].rise[0], 1);
-    add(cells[c + 1], cell.rise[0], -1);
-    add(cells[c - across], cells[c - across].rise[1], 1);
-    add(cells[c + across], cell.rise[1], -1);
-    if (weight <= 0) return;
-    for (size_t q = 0; q < 4; ++q) cell.value[q] += 1.7f * (sum[q] / weight - cell.value[q]);
-  }
-
-  // The lift of a site, by linear interpolation between the centres of the cells around it.
-  Colour lift_at(int i, int cell_px, int across, const std::vector<Cell>& cells) const {
-    const float x = (static_cast<float>(place(i) % p_.width) + 0.5f) / static_cast<float>(cell_px) + 0.5f;
-    const float y = (static_cast<float>(place(i) / p_.width) + 0.5f) / static_cast<float>(cell_px) + 0.5f;
-    const int x0 = static_cast<int>(x), y0 = static_cast<int>(y);
-    const float fx = x - static_cast<float>(x0), fy = y - static_cast<float>(y0);
-    Colour sum{};
-    float total = 0;
-    for (int k = 0; k < 4; ++k) {
-      const Cell& cell = cells[static_cast<size_t>(y0 + (k >> 1)) * static_cast<size_t>(across) +
-                               static_cast<size_t>(x0 + (k & 1))];
-      if (!cell.used) continue;
-      const float w = (k & 1 ? fx : 1 - fx) * (k >> 1 ? fy : 1 - fy);
-      total += w;
-      for (size_t q = 0; q < 4; ++q) sum[q] += w * cell.value[q];
+  // Adds a site, and the steps to its neighbours, to the cells.
+  void gather(int i, Cells& cells, float screen) const {
+    const size_t site = static_cast<size_t>(i);
+    const int px = cells.px(), x = column(i), y = row(i);
+    const float per_row = 1 / static_cast<float>(px);
+    Cell& cell = cells.at(x / px, y / px);
+    cell.used = true;
+    cell.own += screen;
+    for (size_t q = 0; q < 4; ++q) {
+      cell.rhs[q] += screen * (pull_[site][q] - shown_[site][q]);
+      if (!lift_.empty()) cell.value[q] = lift_[site][q];  // the coarser answer to start from
     }
-    for (size_t q = 0; q < 4 && total > 0; ++q) sum[q] /= total;
-    return sum;
+    const std::array<int, 4> n = around(i);
+    for (size_t k = 0; k < 4; ++k) {
+      if (n[k] < 0) continue;
+      const bool rim = !target(n[k]);
+      if (!rim && k % 2 == 0) continue;  // each step once, from its left or upper site
+      const Colour &from = shown_[site], &to = shown_[static_cast<size_t>(n[k])];
+      const Colour g = wanted(i, n[k], kDx[k], kDy[k]);
+      // Past half a cell the step lies on the way to the next cell's centre.
+      const int next_x = (x + (k == 1 ? 1 : 0) + (k == 1 ? px / 2 : 0)) / px - (k == 1 ? 1 : 0);
+      const int next_y = (y + (k == 3 ? 1 : 0) + (k == 3 ? px / 2 : 0)) / px - (k == 3 ? 1 : 0);
+      for (size_t q = 0; q < 4; ++q) {
+        const float missing = g[q] - (to[q] - from[q]);
+        if (rim)
+          cell.rhs[q] -= 2 * per_row * missing;
+        else
+          cells.at(next_x, next_y).rise[k == 3][q] += per_row * missing;
+      }
+      if (rim) cell.own += 2 * per_row;
+    }
   }
 
   void relax(int i, float screen) {

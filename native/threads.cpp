@@ -153,6 +153,10 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::threads() const { return state_->threads; }
 
+void ThreadPool::poll() const {
+  if (state_->poll) state_->poll();
+}
+
 void ThreadPool::run_alone(int count, const std::function<void(int)>& body) { state_->alone(0, count, body); }
 
 void ThreadPool::run(int count, const std::function<void(int)>& body, double seconds) {

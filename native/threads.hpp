@@ -23,6 +23,9 @@ class ThreadPool {
 
   int threads() const;
 
+  // Calls poll: for long work between runs.
+  void poll() const;
+
   // Runs body(i) for every i in [0, count), each exactly once, and returns when all are done. An exception
   // from any tile ends the run early and is thrown again here. `seconds` is about how long one thread needs
   // for all of it; where that is 0 the first tile tells.
