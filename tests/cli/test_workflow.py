@@ -34,6 +34,15 @@ def test_run_with_another_picture_and_values(reknit: Reknit, graph: str) -> None
     assert again.data["executed"] == ["1", "2", "3", "4"]
 
 
+def test_a_picture_from_elsewhere_leaves_the_others_where_they_are(
+    reknit: Reknit, graph: str, tmp_path: Path
+) -> None:
+    (tmp_path / "far").mkdir()
+    Path("photo.png").rename(tmp_path / "far" / "photo.png")
+    ran = reknit("workflow", "run", graph, "--input", str(tmp_path / "far" / "photo.png"), "-o", "out")
+    assert (ran.status, ran.out) == (0, "out/done_00001_.png\n"), ran.err
+
+
 def test_check_lists_every_fault(reknit: Reknit, graph: str) -> None:
     ran = reknit("workflow", "check", graph)
     assert ran.status == 2

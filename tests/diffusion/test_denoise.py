@@ -171,7 +171,7 @@ def test_named_samplers_walk_as_k_diffusion(name: str, solve: Any, schedule: str
     prepared.latents = torch.zeros_like(prepared.latents)
     made = walk(given, name, scheduler=schedule, rule="comfyui", steps=5, guidance=1.0)
     sigmas = [float(sigma) for sigma in sigmas_of(schedule, Levels(sigmas=np.exp(_log_sigmas())), 5)]
-    want = solve(_model(given), prepared.noise * sigmas[0], sigmas)
+    want = solve(_model(given), prepared.noise * (1 + sigmas[0] ** 2) ** 0.5, sigmas)
     torch.testing.assert_close(made, want, atol=2e-3, rtol=2e-3)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reknit.core.errors import Cancelled
 from reknit.workflow.context import Context
 from reknit.workflow.node import Registry
 from reknit.workflow.nodes import diffusion
-from tests.workflow.conftest import Session, api
+from tests.workflow.conftest import Session, Stopping, api
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -134,3 +135,53 @@ def test_a_lora_changes_the_picture_and_is_gone_without_it(session: Session, che
     plain, inked = picture(0.0), picture(8.0)
     assert (plain != inked).any()
     assert np.array_equal(picture(0.0), plain)
+
+
+def test_a_lora_has_a_strength_for_texts_of_its_own(session: Session, checkpoints: Path) -> None:
+    from safetensors.torch import save_file
+
+    made = tiny_single_file(checkpoints, "sd15", "inpaint")
+    (checkpoints / "tiny.safetensors").symlink_to(made)
+    (checkpoints / "tokenizer").symlink_to(made.parent / "tokenizer")
+    name = "lora_te_text_model_encoder_layers_0_self_attn_v_proj"
+    torch.manual_seed(0)
+    tensors = {
+        f"{name}.lora_down.weight": torch.randn(4, 768),
+        f"{name}.lora_up.weight": torch.randn(768, 4),
+        f"{name}.alpha": torch.tensor(4.0),
+    }
+    (checkpoints.parent / "loras").mkdir()
+    save_file(tensors, checkpoints.parent / "loras" / "words.safetensors")
+
+    def picture(of_model: float, of_clip: float) -> np.ndarray:
+        graph = classic(steps=2, model=["9", 0])
+        given = {"model": ["1", 0], "clip": ["1", 1], "lora_name": "words.safetensors"}
+        graph |= api(n9=("LoraLoader", given | {"strength_model": of_model, "strength_clip": of_clip}))
+        graph["3"]["inputs"]["clip"] = ["9", 1]
+        [image] = session.run(graph).shown["8"]["images"]
+        with Image.open(session.context.output_dir / image["filename"]) as made:
+            return np.asarray(made)
+
+    plain = picture(0.0, 0.0)
+    assert np.array_equal(picture(1.0, 0.0), plain)
+    assert (picture(0.0, 1.0) != plain).any()
+
+
+def test_a_cancel_stops_within_a_step(session: Session, checkpoints: Path) -> None:
+    made = tiny_single_file(checkpoints, "sd15", "inpaint")
+    (checkpoints / "tiny.safetensors").symlink_to(made)
+    (checkpoints / "tokenizer").symlink_to(made.parent / "tokenizer")
+
+    def steps() -> list[int]:
+        return [
+            data["value"] for event, data in session.events if event == "progress" and data["node"] == "6"
+        ]
+
+    def stop(stage: str, fraction: float) -> None:
+        if len(steps()) == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        session.run(classic(steps=6), report=Stopping(stop))
+    assert steps() == [1, 2]
+    assert session.run(classic(steps=6)).executed == ("6", "7", "8")

@@ -134,15 +134,16 @@ def _opened(
 
     registry = Registry()
     graph = read(Path(file), registry)
-    input_dir = Path(flags["input_dir"] or Path(file).parent)
+    given: dict[str, Path] = {}
     if photo is not None:
+        given[Path(photo).name] = Path(photo)
         graph = graph.with_values({(_first_loader(graph), "image"): Path(photo).name})
-        input_dir = Path(photo).parent
     graph = graph.with_values(_changes(flags["changes"]))
     settings = config.load({})
     store = config.model_store(settings, plugins=True)
     context = Context(
-        input_dir=input_dir,
+        input_dir=Path(flags["input_dir"] or Path(file).parent),
+        given=given,
         output_dir=Path(flags["output_dir"] or "."),
         temp_dir=Path(tempfile.gettempdir()) / "reknit-workflow",
         model_dirs=(*map(Path, flags["models_dir"]), *store.folders()),

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from reknit.core.progress import Reporter
 from reknit.diffusion import components, distilled, parts, sources, tokenizers, weights
 from reknit.diffusion.digest import digest
-from reknit.diffusion.families import Family
+from reknit.diffusion.families import Family, families, family
+from reknit.models.identify import identify
 
 if TYPE_CHECKING:
     from reknit.core.progress import Report
@@ -33,7 +34,9 @@ class Checkpoint:
     kind : {'inpaint', 'base'}
         Whether the denoiser takes the mask and the masked picture.
     denoiser : UNet2DConditionModel or FluxTransformer2DModel
+        None where the VAE was opened alone.
     vae : AutoencoderKL
+        None where it was left out.
     text_encoders : tuple
         In the order of ``family.text``.
     tokenizers : tuple
@@ -53,7 +56,7 @@ class Checkpoint:
         What a user should know.
     memory : Path or None
         The folder in which digests are remembered.
-    loras : dict of Path to float
+    loras : dict of Path to float or (float, float)
         Those that are loaded, with their weights; `reknit.diffusion.lora` keeps it.
     """
 
@@ -70,7 +73,9 @@ class Checkpoint:
     distilled: str | None = None
     notes: tuple[str, ...] = ()
     memory: Path | None = None
-    loras: dict[Path, float] = field(default_factory=dict[Path, float])
+    loras: dict[Path, float | tuple[float, float]] = field(
+        default_factory=dict[Path, "float | tuple[float, float]"]
+    )
     _digest: str = field(default="", init=False, repr=False)
 
     @property
@@ -116,6 +121,7 @@ def open_checkpoint(
     tokenizers: Sequence[Any] | None = None,
     models: Store | None = None,
     hub_cache: Path | None = None,
+    with_vae: bool = True,
     report: Report,
 ) -> Checkpoint:
     """Open a checkpoint. Weights are mapped from the disk where the format allows it.
@@ -137,6 +143,8 @@ def open_checkpoint(
         The models on this machine.
     hub_cache
         The hub's cache; by default that of ``models``.
+    with_vae
+        False leaves the VAE out, which then need not be there.
     report
         Told about each part.
 
@@ -157,16 +165,52 @@ def open_checkpoint(
     found = parts.of_folder(where.main) if where.main.is_dir() else parts.of_file(where.main)
     given = dict(where.parts)
     given |= {"vae": Path(vae)} if vae is not None else {}
-    given |= {name: Path(path) for name, path in zip(parts.TEXT_PARTS, text_encoders, strict=False)}
+    texts = parts.TEXT_PARTS[: len(found.family.text)]
+    given |= {name: Path(path) for name, path in zip(texts, text_encoders, strict=False)}
     for part, path in given.items():
         found.found[part] = parts.of_part(path, part, found.family, found.kind)
-    for part in [*parts.missing(found)]:
+    if not with_vae:
+        found.found.pop("vae", None)
+    for part in [part for part in parts.missing(found) if with_vae or part != "vae"]:
         path = sources.beside(where.main, part, models) if found.family.name == "flux" else None
         if path is None:
             raise sources.absent(part, where.main)
         found.found[part] = parts.of_part(path, part, found.family, found.kind)
     networks = _built(found, dtype, report)
     return _checkpoint(found, networks, where, tokenizers, models, cache)
+
+
+def open_vae(path: str | Path, *, dtype: Any = None, report: Report) -> Checkpoint:
+    """Open a VAE alone: a file of its own, or that of a whole checkpoint, whose other parts are not read.
+
+    A VAE of Stable Diffusion does not tell which of the families it was made for; it is taken for one of SDXL's,
+    whose VAE is the most careful of its range.
+
+    Raises
+    ------
+    InputError
+        ``model.part``: there is none in the file; ``model.damaged``, ``model.nan``
+    """
+    weights.extra("torch")
+    report.step("opening the vae", 0.0)
+    where = Path(path)
+    name = identify(where).family
+    made = family(name if name in families() else "sdxl")
+    part = parts.of_part(where, "vae", made, "base")
+    network = components.filled(components.empty("vae", part.config), part.tensors, str(part.path))
+    report.step("opening the vae", 1.0)
+    return Checkpoint(
+        family=made,
+        kind="base",
+        denoiser=None,
+        vae=network if dtype is None else components.cast(network, dtype),
+        text_encoders=(),
+        tokenizers=(),
+        scheduler_config={},
+        dtype=components.dtype_of(network),
+        files=(part.path,),
+        source=str(path),
+    )
 
 
 def _built(found: parts.Parts, dtype: Any, report: Report) -> dict[str, Any]:
@@ -207,7 +251,7 @@ def _checkpoint(
         family=made,
         kind=found.kind,
         denoiser=denoiser,
-        vae=networks["vae"],
+        vae=networks.get("vae"),
         text_encoders=texts,
         tokenizers=tuple(given),
         scheduler_config=found.scheduler,

@@ -23,6 +23,7 @@ from reknit.diffusion.prepare import Prepared
 from reknit.diffusion.run import Run, begin
 from reknit.diffusion.sampler import Sampler
 from reknit.diffusion.schedule import StrengthRule
+from reknit.diffusion.soft_mask import SoftMask
 from reknit.diffusion.step_skip import StepSkip
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def denoise(
     add_noise: bool = True,
     keep_noise: bool = False,
     keep_known: bool | None = None,
+    soft_mask: SoftMask | None = None,
     controls: Sequence[ControlInput] = (),
     cache_skip: float = 0.0,
     on_step: OnStep | None = None,
@@ -104,6 +106,8 @@ def denoise(
     keep_known
         Whether what lies outside the mask is put back, with the noise of its level, after each step. None: for base
         models and wherever there is a strength map, as diffusers' pipelines do.
+    soft_mask
+        Inpainting as ComfyUI does it, instead of that.
     controls
         Control networks.
     cache_skip
@@ -139,7 +143,8 @@ def denoise(
         family=family.name,
     )
     known = (kind == "base" or prepared.strength_map is not None) if keep_known is None else keep_known
-    walk = _Walk(placed=placed, run=run, prepared=prepared, known=known, on_step=on_step)
+    known = known and soft_mask is None
+    walk = _Walk(placed=placed, run=run, prepared=prepared, known=known, soft_mask=soft_mask, on_step=on_step)
     with placed.using("denoiser"), torch.inference_mode(), memory_guard("denoising", placed.device):
         asks = FluxPredictor if family.prediction == "flow" else UNetPredictor
         predictor = asks(
@@ -162,6 +167,7 @@ class _Walk:
     run: Run
     prepared: Prepared
     known: bool
+    soft_mask: SoftMask | None
     on_step: OnStep | None
 
     def go(
@@ -181,11 +187,15 @@ class _Walk:
             sample = kept.put_back(sample, run.begin, first=True)
         for index in range(run.begin, run.end):
             step = run.timesteps[index]
+            if self.soft_mask is not None:
+                sample = self.soft_mask.before(run, index, sample, clean, noise)
             scaled = run.scheduler.scale_model_input(sample, step) if _scales(run) else sample
             done = (index - run.begin) / run.steps
             prediction = (
                 skip.predict(ask, sample, scaled, step, done) if skip else ask(sample, scaled, step, done)
             )
+            if self.soft_mask is not None:
+                prediction = self.soft_mask.after(run, index, sample, prediction, clean)
             before = sample
             sample = run.step(prediction, index, sample, extra).to(clean.dtype)
             if kept is not None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from reknit.diffusion.placed import Placed
     from reknit.models.store import Store
 
+Weight = float | tuple[float, float]
+"""How much of a LoRA is added: to all networks, or to the denoiser and to the text encoders."""
+
 _MIXINS = {
     "sd15": "StableDiffusionLoraLoaderMixin",
     "sd2": "StableDiffusionLoraLoaderMixin",
@@ -46,7 +49,7 @@ def family_of(tensors: Mapping[str, Any]) -> str | None:
     return "sdxl" if any(name.startswith(("lora_te1_", "lora_te2_")) for name in tensors) else None
 
 
-def load_lora(checkpoint: Checkpoint, path: str | Path, weight: float = 1.0) -> None:
+def load_lora(checkpoint: Checkpoint, path: str | Path, weight: Weight = 1.0) -> None:
     """Load a LoRA with a weight; one that is loaded already gets the weight.
 
     Parameters
@@ -56,7 +59,7 @@ def load_lora(checkpoint: Checkpoint, path: str | Path, weight: float = 1.0) -> 
     path
         A ``.safetensors`` file.
     weight
-        1.0 is as it was trained; any number.
+        1.0 is as it was trained; any number. Two numbers: the denoiser's, and that of the text encoders.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def unload_lora(checkpoint: Checkpoint, path: str | Path | None = None) -> None:
     _weigh(checkpoint)
 
 
-def use_loras(checkpoint: Checkpoint, wanted: Mapping[Path, float]) -> None:
+def use_loras(checkpoint: Checkpoint, wanted: Mapping[Path, Weight]) -> None:
     """Have exactly these LoRAs loaded, with these weights; those that stay are not loaded anew.
 
     Raises
@@ -138,7 +141,7 @@ def named(text: str, models: Store | None = None) -> dict[Path, float]:
     return found
 
 
-def apply(placed: Placed, wanted: Mapping[Path, float]) -> None:
+def apply(placed: Placed, wanted: Mapping[Path, Weight]) -> None:
     """Have exactly these LoRAs in a checkpoint that is placed already.
 
     Raises
@@ -232,13 +235,16 @@ def _fitting(state: Mapping[str, Any], denoiser: Any) -> dict[str, Any]:
 def _weigh(checkpoint: Checkpoint) -> None:
     """Give every adapter its weight, in the networks that have it."""
     text = weights.extra("diffusers.loaders.lora_base").set_adapters_for_text_encoder
-    chosen = {_adapter(key): weight for key, weight in checkpoint.loras.items()}
+    chosen = {
+        _adapter(key): weight if isinstance(weight, tuple) else (weight, weight)
+        for key, weight in checkpoint.loras.items()
+    }
     for network in _networks(checkpoint):
         names = [name for name in chosen if name in _adapters(network)]
         if names and network is checkpoint.denoiser:
-            network.set_adapters(names, [chosen[name] for name in names])
+            network.set_adapters(names, [chosen[name][0] for name in names])
         elif names:
-            text(names, network, [chosen[name] for name in names])
+            text(names, network, [chosen[name][1] for name in names])
 
 
 def _delete(checkpoint: Checkpoint, adapter: str) -> None:

@@ -49,15 +49,17 @@ class Placed:
         self.placement = placement
         self.device = torch.device(placement.device)
         self.dtype = getattr(torch, placement.dtype)
-        upcast = bool(checkpoint.vae.config.get("force_upcast")) and self.dtype == torch.float16
+        careful = checkpoint.vae is not None and bool(checkpoint.vae.config.get("force_upcast"))
+        upcast = careful and self.dtype == torch.float16
         self.vae_dtype = torch.float32 if upcast else self.dtype
         self._depth: dict[str, int] = dict.fromkeys(PARTS, 0)
 
     def networks(self, part: str) -> tuple[Any, ...]:
-        """Return the networks of a part: ``text``, ``vae`` or ``denoiser``."""
+        """Return the networks of a part: ``text``, ``vae`` or ``denoiser``; none where it was not opened."""
         if part == "text":
             return self.checkpoint.text_encoders
-        return (self.checkpoint.vae,) if part == "vae" else (self.checkpoint.denoiser,)
+        network = self.checkpoint.vae if part == "vae" else self.checkpoint.denoiser
+        return () if network is None else (network,)
 
     @contextmanager
     def using(self, part: str) -> Generator[None]:
@@ -114,8 +116,9 @@ class Placed:
                 _unhook(network, self.placement.offload)
                 _to(network, "cpu")
         if self.placement.compile:
-            for module in self.checkpoint.denoiser.modules():
-                module._compiled_call_impl = None  # what Module.compile set
+            for denoiser in self.networks("denoiser"):
+                for module in denoiser.modules():
+                    module._compiled_call_impl = None  # what Module.compile set
         _empty_cache(self.device)
 
 
@@ -153,24 +156,29 @@ def _arrange(placed: Placed) -> None:
 
 def _prepare(placed: Placed) -> None:
     """Bring all networks to their types and their ways of computing, where they lie."""
-    placement, checkpoint = placed.placement, placed.checkpoint
-    quantise(checkpoint.denoiser, placement.quantise, placed.dtype)
-    for network in checkpoint.text_encoders:
+    placement = placed.placement
+    for network in placed.networks("text"):
         cast(network, placed.dtype)
-    vae = cast(checkpoint.vae, placed.vae_dtype)
-    vae.enable_tiling() if placement.vae_tiling else vae.disable_tiling()
-    if vae.tile_sample_min_size > TILE_PX:  # the default, 1024 for many, would tile nothing at 1024²
-        vae.tile_latent_min_size = vae.tile_latent_min_size * TILE_PX // vae.tile_sample_min_size
-        vae.tile_sample_min_size = TILE_PX
-    vae.enable_slicing() if placement.vae_slicing else vae.disable_slicing()
-    if placed.device.type != "mps":
-        last = extra("torch").channels_last
-        for network in (vae, checkpoint.denoiser):
-            extra("torch").nn.Module.to(network, memory_format=last)
-    if hasattr(checkpoint.denoiser, "set_attention_slice"):
-        _slice(checkpoint.denoiser, placement.attention_slicing)
-    if placement.compile:
-        checkpoint.denoiser.compile_repeated_blocks()
+    for vae in placed.networks("vae"):
+        cast(vae, placed.vae_dtype)
+        vae.enable_tiling() if placement.vae_tiling else vae.disable_tiling()
+        if vae.tile_sample_min_size > TILE_PX:  # the default, 1024 for many, would tile nothing at 1024²
+            vae.tile_latent_min_size = vae.tile_latent_min_size * TILE_PX // vae.tile_sample_min_size
+            vae.tile_sample_min_size = TILE_PX
+        vae.enable_slicing() if placement.vae_slicing else vae.disable_slicing()
+        _channels_last(vae, placed.device)
+    for denoiser in placed.networks("denoiser"):
+        quantise(denoiser, placement.quantise, placed.dtype)
+        _channels_last(denoiser, placed.device)
+        if hasattr(denoiser, "set_attention_slice"):
+            _slice(denoiser, placement.attention_slicing)
+        if placement.compile:
+            denoiser.compile_repeated_blocks()
+
+
+def _channels_last(network: Any, device: Any) -> None:
+    if device.type != "mps":
+        extra("torch").nn.Module.to(network, memory_format=extra("torch").channels_last)
 
 
 def _slice(denoiser: Any, wanted: bool) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -21,6 +21,10 @@ from reknit.core.errors import InputError
 if TYPE_CHECKING:
     from reknit.diffusion.placed import Placed
     from reknit.diffusion.prompt import Conditioning, Text
+
+
+_LAST_STEP = 999
+"""The training step with the most noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,11 @@ class ControlInput:
     weight : float
     start, end : float
         The part of the walk it takes part in, 0 to 1.
+    by_level : bool
+        Whether ``start`` and ``end`` are parts of all the model's noise levels, as ComfyUI counts, whatever of them
+        is walked.
+    texts : {'both', 'positive', 'negative'}
+        Which prompt it is asked with.
     """
 
     network: Any
@@ -43,6 +52,14 @@ class ControlInput:
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
+    by_level: bool = False
+    texts: Literal["both", "positive", "negative"] = "both"
+
+    def takes_part(self, done: float, step: float) -> bool:
+        """Whether it has a say when ``done`` of the walk is done, at training step ``step``."""
+        if self.by_level:
+            done = 1 - step / _LAST_STEP
+        return (self.start <= 0 or self.start <= done) and (self.end >= 1 or done <= self.end)
 
 
 class Predictor(Protocol):
@@ -77,7 +94,9 @@ class UNetPredictor:
         texts = [negative, positive] if guided and negative is not None else [positive]
         same = len({tuple(text.embeds.shape) for text in texts}) == 1
         for group in [texts] if same else [[text] for text in texts]:
-            self._calls.append(self._call(group))
+            call = self._call(group)
+            call["texts"] = ["positive" if text is positive else "negative" for text in group]
+            self._calls.append(call)
         if distilled is not None:
             embedding = guidance_embedding(self.guidance - 1.0, int(distilled), self.count)
             for call in self._calls:
@@ -132,7 +151,7 @@ class UNetPredictor:
     ) -> torch.Tensor:
         extra: dict[str, Any] = {}
         for control in self.controls:
-            if control.start <= done <= control.end:
+            if control.takes_part(done, float(step)):
                 self._add(extra, control, scaled, step, call)
         if "beside" in call:
             scaled = torch.cat([scaled, call["beside"]], dim=1)
@@ -146,14 +165,17 @@ class UNetPredictor:
             **extra,
         )[0]
 
-    @staticmethod
     def _add(
+        self,
         extra: dict[str, Any],
         control: ControlInput,
         scaled: torch.Tensor,
         step: torch.Tensor,
         call: dict[str, Any],
     ) -> None:
+        heard = [float(control.texts in ("both", text)) for text in call["texts"]]
+        if not any(heard):
+            return
         down, middle = control.network(
             scaled,
             step,
@@ -163,6 +185,9 @@ class UNetPredictor:
             added_cond_kwargs=call.get("added_cond_kwargs"),
             return_dict=False,
         )
+        if not all(heard):
+            rows = torch.tensor(heard).repeat_interleave(self.count).to(scaled)[:, None, None, None]
+            down, middle = [each * rows for each in down], middle * rows
         if "mid_block_additional_residual" in extra:
             before = extra["down_block_additional_residuals"]
             down = [one + other for one, other in zip(before, down, strict=True)]

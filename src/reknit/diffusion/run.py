@@ -69,6 +69,8 @@ class Run:
         ``epsilon``, ``v_prediction``, ``sample`` or ``flow``.
     pure : bool
         Whether it begins with noise alone.
+    full : bool
+        Whether it begins at the model's largest noise, where ComfyUI adds sqrt(1 + sigma²) of it instead of sigma.
     whole, passed : int
         Steps of the schedule before any of it was left out, and how many of them lie before ``timesteps[0]``.
     """
@@ -82,6 +84,7 @@ class Run:
     kind: str
     prediction: str
     pure: bool
+    full: bool = False
     whole: int = 0
     passed: int = 0
 
@@ -111,6 +114,9 @@ class Run:
 
     def starting(self, clean: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Return the sample to begin with."""
+        if self.full:
+            sigma = float(self.sigmas[self.begin])
+            noise = noise * ((1 + sigma * sigma) ** 0.5 / sigma)
         if not self.pure:
             return self.noised(clean, noise, self.begin)
         return noise * (1.0 if self.kind == "flow" else float(self.scheduler.init_noise_sigma))
@@ -125,6 +131,15 @@ class Run:
         if self.prediction == "v_prediction":
             return exploding / length**2 - prediction * (sigma / length)
         return prediction if self.prediction == "sample" else exploding - sigma * prediction
+
+    def per_clean(self, index: int) -> float:
+        """Return by how much a prediction at level ``index`` grows with the clean latents it stands for."""
+        sigma = float(self.sigmas[index])
+        if self.prediction == "sample":
+            return 1.0
+        if self.prediction == "v_prediction" and self.kind != "flow":
+            return -((1 + sigma * sigma) ** 0.5) / sigma
+        return -1.0 / sigma
 
     def exploding(self, sample: torch.Tensor, index: int) -> torch.Tensor:
         """Return a sample of level ``index`` scaled as ComfyUI hands them on: latents + sigma·noise."""
@@ -199,6 +214,7 @@ def begin(
         if end_at is not None:
             run.end = min((first + end_at) * run.order, run.end)
         run.sigmas = _ended(run.sigmas, run.end, keep_noise)
+        run.full = rule == "comfyui" and not flow and _at_top(run, noise_levels(_alphas(config)))
         _begin_at(run)
         return run
     levels = flow_levels(tokens, config) if flow else noise_levels(_alphas(config))
@@ -210,6 +226,7 @@ def begin(
     sigmas = _ended(sigmas[start_at : last + 1], last - start_at, keep_noise)
     run = _named(sampler, config, sigmas, levels, device)
     run.pure, run.whole, run.passed = pure, whole, first + start_at
+    run.full = rule == "comfyui" and _at_top(run, levels)
     _begin_at(run)
     return run
 
@@ -370,6 +387,10 @@ def _begin_at(run: Run) -> None:
     run.end = max(run.end, run.begin)
     if hasattr(run.scheduler, "set_begin_index"):
         run.scheduler.set_begin_index(run.begin)
+
+
+def _at_top(run: Run, levels: Levels) -> bool:
+    return not levels.flow and run.steps > 0 and float(run.sigmas[run.begin]) >= levels.first * (1 - 1e-5)
 
 
 def _keeps_own(sampler: Sampler) -> bool:

@@ -350,6 +350,15 @@ SCHEDULES: tuple[Schedule, ...] = (
     ),
 )
 
+_COMFYUI = """euler euler_cfg_pp euler_ancestral euler_ancestral_cfg_pp heun heunpp2 exp_heun_2_x0 exp_heun_2_x0_sde
+dpm_2
+dpm_2_ancestral lms dpm_fast dpm_adaptive dpmpp_2s_ancestral dpmpp_2s_ancestral_cfg_pp dpmpp_sde dpmpp_sde_gpu
+dpmpp_2m dpmpp_2m_cfg_pp dpmpp_2m_sde dpmpp_2m_sde_gpu dpmpp_2m_sde_heun dpmpp_2m_sde_heun_gpu dpmpp_3m_sde
+dpmpp_3m_sde_gpu ddpm lcm ipndm ipndm_v deis res_multistep res_multistep_cfg_pp res_multistep_ancestral
+res_multistep_ancestral_cfg_pp gradient_estimation gradient_estimation_cfg_pp er_sde seeds_2 seeds_3 sa_solver
+sa_solver_pece ddim uni_pc uni_pc_bh2"""
+"""ComfyUI's names in its order, those that are others' aliases here among them."""
+
 AUTOMATIC = ("automatic", "auto", "")
 
 
@@ -386,7 +395,7 @@ def sampler_names(of: str = "comfyui") -> tuple[str, ...]:
     """Return the samplers' names in ``"comfyui"``'s or ``"a1111"``'s words, in their order."""
     if of == "a1111":
         return tuple(each.a1111 for each in SAMPLERS if each.a1111)
-    return tuple(each.name for each in SAMPLERS)
+    return tuple(dict.fromkeys((*_COMFYUI.split(), *(each.name for each in SAMPLERS))))
 
 
 def schedule_names(of: str = "comfyui") -> tuple[str, ...]:

@@ -41,6 +41,8 @@ class Context:
     input_dir, output_dir, temp_dir : Path
     model_dirs : tuple of Path
         Folders with ComfyUI's folders of models in them.
+    given : mapping of str to Path
+        Pictures that the user named, by what the graph calls them; they come before those of ``input_dir``.
     models : callable or None
         Where engines find the models they run.
     threads : int
@@ -55,6 +57,7 @@ class Context:
     output_dir: Path
     temp_dir: Path
     model_dirs: tuple[Path, ...] = ()
+    given: Mapping[str, Path] = field(default_factory=dict[str, Path])
     models: Models | None = None
     threads: int = 1
     report: Report = field(default_factory=Reporter)
@@ -69,6 +72,12 @@ class Context:
         else:
             tick(value, of, preview)
 
+    def say(self, stage: str) -> None:
+        """Report what is being done, without steps; raises `Cancelled` if the caller asked to stop."""
+        say = getattr(self.report, "say", None)
+        if say is not None:
+            say(stage)
+
     def folder(self, place: str) -> Path:
         """Return the folder called ``input``, ``output`` or ``temp``."""
         return {"input": self.input_dir, "output": self.output_dir, "temp": self.temp_dir}[place]
@@ -81,6 +90,8 @@ class Context:
         NotFound
             ``file.missing``: there is none inside that folder.
         """
+        if place == "input" and name in self.given:
+            return self.given[name]
         match = _PLACE.match(name)
         if match:
             name, place = match["name"], match["place"]

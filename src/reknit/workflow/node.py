@@ -23,7 +23,7 @@ BUILT_IN = tuple(
     f"reknit.workflow.nodes.{name}"
     for name in (
         *("pictures", "masks", "outpaint", "latents", "crop_and_stitch", "inpaint_pack", "ours"),
-        *("models", "diffusion"),
+        *("models", "conditioning", "diffusion", "sampling"),
     )
 )
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")

@@ -190,6 +190,11 @@ class _NodeReport:
     def step(self, stage: str, fraction: float, preview: Any = None) -> None:
         self.tick(round(100 * fraction), 100, preview)
 
+    def say(self, stage: str) -> None:
+        """Say what is being done; no step of the node's."""
+        done, ahead = self._place
+        self._report.step(stage, done / ahead)
+
     def tick(self, value: int, of: int, preview: Any = None) -> None:
         """Say that ``value`` of ``of`` steps are done."""
         self._tell("progress", {"node": self._one.id, "value": value, "max": of, "preview": preview})

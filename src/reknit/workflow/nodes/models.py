@@ -1,7 +1,8 @@
 """Loaders of models for latent diffusion, and what stands for a model, a CLIP and a VAE on their way to a sampler.
 
-Nothing is read before something computes with it: a loader gives a promise (`Source`), and the first node that needs
-weights opens it, once for all. LoRAs and layers to skip are kept with the promise. Torch is imported then.
+Nothing is read before something computes with it: a loader gives a promise that names files, and the first node that
+needs weights opens them, once for all: `painter` a denoiser with text encoders, `coder` a VAE. LoRAs and layers to skip
+are kept with the promise. Torch is imported then.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -9,38 +10,26 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reknit.core.errors import InputError
 from reknit.diffusion.placement import Placement
 from reknit.workflow.context import Context
 from reknit.workflow.node import Input, choice, integer, link, node, number
 
 if TYPE_CHECKING:
-    from reknit.core.progress import Report
+    from reknit.diffusion.checkpoint import Checkpoint
+    from reknit.diffusion.controlnet import Control
     from reknit.diffusion.placed import Placed
 
 KEPT = 1
-"""How many opened models are kept."""
+"""How many opened models, and how many opened VAEs, are kept."""
+KEPT_CONTROLS = 2
+"""How many control networks are kept."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Files that make a model, or a part of one.
-
-    Attributes
-    ----------
-    path : Path or None
-        A whole checkpoint or a denoiser; None where only parts were loaded so far.
-    vae : Path or None
-    text : tuple of Path
-    """
-
-    path: Path | None = None
-    vae: Path | None = None
-    text: tuple[Path, ...] = ()
+Loras = tuple[tuple[Path, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,33 +38,45 @@ class Model:
 
     Attributes
     ----------
-    source : Source
+    path : Path
+        A whole checkpoint, or a denoiser alone.
     loras : tuple of (Path, float)
     differential : float
         Above 0, a soft mask says when each place joins the walk.
     """
 
-    source: Source
-    loras: tuple[tuple[Path, float], ...] = ()
+    path: Path
+    loras: Loras = ()
     differential: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """What flows as ``CLIP``: ``skip`` of its last layers are left out."""
+    """What flows as ``CLIP``.
 
-    source: Source
+    Attributes
+    ----------
+    paths : tuple of Path
+        A whole checkpoint, or one file for each text encoder.
+    loras : tuple of (Path, float)
+    skip : int
+        How many of its last layers are left out.
+    """
+
+    paths: tuple[Path, ...]
+    loras: Loras = ()
     skip: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vae:
-    """What flows as ``VAE``."""
+    """What flows as ``VAE``: a whole checkpoint, or a VAE alone."""
 
-    source: Source
+    path: Path
 
 
-_opened: OrderedDict[tuple[Source, Placement], Any] = OrderedDict()
+_opened: OrderedDict[tuple[Any, ...], Placed] = OrderedDict()
+_controls: OrderedDict[tuple[Any, ...], Control] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -91,56 +92,108 @@ def placement(context: Context) -> Placement:
     return Placement(device="cpu", dtype="float32")
 
 
-def opened(source: Source, context: Context) -> Placed:
-    """Return a model, ready to compute; the same one while it is kept."""
+def painter(context: Context, model: Model, clip: Clip) -> Placed:
+    """Return a denoiser with text encoders and LoRAs, ready to compute; the same one while it is kept.
+
+    Raises
+    ------
+    InputError
+        ``model.part``: the text encoders are not those that the denoiser wants.
+    """
+    from reknit.diffusion import lora
     from reknit.diffusion.checkpoint import open_checkpoint
+
+    texts: tuple[Path, ...] = ()
+    if clip.paths != (model.path,):
+        texts = clip.paths * 2 if len(clip.paths) == 1 else clip.paths
+
+    def made(dtype: Any) -> Checkpoint:
+        return open_checkpoint(
+            model.path,
+            dtype=dtype,
+            text_encoders=texts,
+            with_vae=False,
+            models=None if context.models is None else context.models(),
+            report=_Opening(context),
+        )
+
+    placed = _kept("painter", (model.path, *texts), context, made)
+    of_model, of_clip = _summed(model.loras), _summed(clip.loras)
+    both = dict.fromkeys((*of_model, *of_clip))
+    lora.apply(placed, {path: (of_model.get(path, 0.0), of_clip.get(path, 0.0)) for path in both})
+    return placed
+
+
+def coder(context: Context, vae: Vae) -> Placed:
+    """Return a VAE, ready to compute; the same one while it is kept."""
+    from reknit.diffusion.checkpoint import open_vae
+
+    def made(dtype: Any) -> Checkpoint:
+        return open_vae(vae.path, dtype=dtype, report=_Opening(context))
+
+    return _kept("vae", (vae.path,), context, made)
+
+
+def control(path: Path, placed: Placed) -> Any:
+    """Return a control network for a denoiser; the same one while it is kept.
+
+    Raises
+    ------
+    InputError
+        ``control.family``: it was made for another family; ``control.format``
+    """
+    from reknit.diffusion.controlnet import open_controlnet
+
+    checkpoint = placed.checkpoint
+    key = (path, path.stat().st_mtime_ns, placed.dtype, checkpoint.family.name)
+    with _lock:
+        if key not in _controls:
+            while len(_controls) >= KEPT_CONTROLS:
+                _controls.popitem(last=False)
+            _controls[key] = open_controlnet(path, checkpoint=checkpoint, dtype=placed.dtype)
+        _controls.move_to_end(key)
+        return _controls[key].network
+
+
+def _kept(sort: str, paths: tuple[Path, ...], context: Context, made: Callable[[Any], Checkpoint]) -> Placed:
     from reknit.diffusion.placed import place
     from reknit.diffusion.weights import extra
 
     where = placement(context)
-    key = (source, where)
+    key = (sort, *((path, path.stat().st_mtime_ns) for path in paths), where)
     with _lock:
         if key not in _opened:
-            if source.path is None:
-                raise InputError(
-                    "this is a part of a model only",
-                    code="workflow.model",
-                    hint="load the rest of it with Load Checkpoint or Load Diffusion Model",
-                )
-            while len(_opened) >= KEPT:
-                _opened.popitem(last=False)[1].free()
-            report: Report = context.report
-            checkpoint = open_checkpoint(
-                source.path,
-                dtype=getattr(extra("torch"), where.dtype),
-                vae=source.vae,
-                text_encoders=source.text,
-                models=None if context.models is None else context.models(),
-                report=report,
-            )
-            _opened[key] = place(checkpoint, where)
+            others = [each for each in _opened if each[0] == sort]
+            for each in others[: len(others) + 1 - KEPT]:
+                _opened.pop(each).free()
+            _opened[key] = place(made(getattr(extra("torch"), where.dtype)), where)
         _opened.move_to_end(key)
         return _opened[key]
+
+
+class _Opening:
+    """A `Report` of a model's opening, which is no step of the node that needs it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
+        self._context.say(stage)
+
+
+def _summed(loras: Loras) -> dict[Path, float]:
+    found: dict[Path, float] = {}
+    for path, strength in loras:
+        found[path] = found.get(path, 0.0) + strength
+    return found
 
 
 def free() -> None:
     """Let go of every opened model."""
     with _lock:
+        _controls.clear()
         while _opened:
             _opened.popitem()[1].free()
-
-
-def whole(model: Source, *others: Source) -> Source:
-    """Return the files of a model whose CLIP or VAE came from other loaders."""
-    made = model
-    for other in others:
-        if other.path is not None and made.path is None:
-            made = replace(made, path=other.path)
-        if other.vae is not None:
-            made = replace(made, vae=other.vae)
-        if other.text:
-            made = replace(made, text=other.text)
-    return made
 
 
 def _files(name: str, *kinds: str) -> Input:
@@ -164,8 +217,8 @@ def _path(context: Context, kind: str, name: str) -> Path:
 )
 def load_checkpoint(context: Context, ckpt_name: str) -> tuple[Model, Clip, Vae]:
     """Load a checkpoint with all its parts."""
-    source = Source(path=_path(context, "checkpoints", ckpt_name))
-    return Model(source=source), Clip(source=source), Vae(source=source)
+    path = _path(context, "checkpoints", ckpt_name)
+    return Model(path=path), Clip(paths=(path,)), Vae(path=path)
 
 
 @node(
@@ -179,7 +232,7 @@ def load_checkpoint(context: Context, ckpt_name: str) -> tuple[Model, Clip, Vae]
 )
 def load_unet(context: Context, unet_name: str, weight_dtype: str) -> Model:
     """Load a denoiser alone; its weights keep the type that they have."""
-    return Model(source=Source(path=_path(context, "diffusion_models", unet_name)))
+    return Model(path=_path(context, "diffusion_models", unet_name))
 
 
 _CLIP_TYPES = ("stable_diffusion", "stable_cascade", "sd3", "stable_audio", "mochi", "ltxv", "pixart", "cosmos",
@@ -198,7 +251,7 @@ _CLIP_TYPES = ("stable_diffusion", "stable_cascade", "sd3", "stable_audio", "moc
 )
 def load_clip(context: Context, clip_name: str, type: str, device: str) -> Clip:  # noqa: A002
     """Load a text encoder alone."""
-    return Clip(source=Source(text=(_path(context, "text_encoders", clip_name),)))
+    return Clip(paths=(_path(context, "text_encoders", clip_name),))
 
 
 @node(
@@ -214,12 +267,16 @@ def load_clip(context: Context, clip_name: str, type: str, device: str) -> Clip:
 )
 def load_two_clips(context: Context, clip_name1: str, clip_name2: str, type: str, device: str) -> Clip:  # noqa: A002
     """Load two text encoders, in any order."""
+    paths = [_path(context, "text_encoders", name) for name in (clip_name1, clip_name2)]
+    return Clip(paths=tuple(sorted(paths, key=_order)))
+
+
+def _order(path: Path) -> tuple[bool, int]:
+    """Return what puts text encoders into their families' order: CLIP-L before CLIP-G, both before T5."""
     from reknit.models.identify import identify
 
-    paths = [_path(context, "text_encoders", name) for name in (clip_name1, clip_name2)]
-    if type == "flux" and "t5" in identify(paths[0]).family:
-        paths.reverse()
-    return Clip(source=Source(text=tuple(paths)))
+    found = identify(path)
+    return found.family == "t5", found.parameters
 
 
 @node(
@@ -232,13 +289,24 @@ def load_two_clips(context: Context, clip_name1: str, clip_name2: str, type: str
 )
 def load_vae(context: Context, vae_name: str) -> Vae:
     """Load a VAE alone."""
-    return Vae(source=Source(vae=_path(context, "vae", vae_name)))
+    return Vae(path=_path(context, "vae", vae_name))
 
 
-def _with_lora(context: Context, model: Model, name: str, strength: float) -> Model:
-    if strength == 0:
-        return model
-    return replace(model, loras=(*model.loras, (_path(context, "loras", name), strength)))
+@node(
+    "ControlNetLoader",
+    _files("control_net_name", "controlnet"),
+    outputs="CONTROL_NET",
+    title="Load ControlNet Model",
+    category="loaders",
+    wants_context=True,
+)
+def load_controlnet(context: Context, control_net_name: str) -> Path:
+    """Load a control network."""
+    return _path(context, "controlnet", control_net_name)
+
+
+def _with_lora(context: Context, loras: Loras, name: str, strength: float) -> Loras:
+    return loras if strength == 0 else (*loras, (_path(context, "loras", name), strength))
 
 
 @node(
@@ -257,7 +325,10 @@ def load_lora(
     context: Context, model: Model, clip: Clip, lora_name: str, strength_model: float, strength_clip: float
 ) -> tuple[Model, Clip]:
     """Add a LoRA to a model."""
-    return _with_lora(context, model, lora_name, strength_model), clip
+    return (
+        replace(model, loras=_with_lora(context, model.loras, lora_name, strength_model)),
+        replace(clip, loras=_with_lora(context, clip.loras, lora_name, strength_clip)),
+    )
 
 
 @node(
@@ -272,7 +343,7 @@ def load_lora(
 )
 def load_lora_model_only(context: Context, model: Model, lora_name: str, strength_model: float) -> Model:
     """Add a LoRA to a model's denoiser."""
-    return _with_lora(context, model, lora_name, strength_model)
+    return replace(model, loras=_with_lora(context, model.loras, lora_name, strength_model))
 
 
 @node(
