@@ -124,8 +124,10 @@ def test_the_client_watches_and_interrupts(client: Any, server: Server) -> None:
     assert 0 < told["progress"] < 1 and told["state"]["sampling_steps"] == 20
     client.interrupt()
     work.join(30)
-    assert not work.is_alive() and len(results[0].images) == 64
-    assert (np.asarray(results[0].images[-1]) == photo(3, 512)).all()
+    assert not work.is_alive()
+    made, seeds = results[0].images, results[0].info["all_seeds"]
+    assert len(made) in range(8, 64, 8) and seeds == list(range(1, 1 + len(made)))
+    assert (np.asarray(made[-1]) == photo(3, 512)).all(), "the round that was stopped is as it was"
     assert client.get_progress()["state"]["job_count"] == 0 and client.get_progress()["eta_relative"] == 0
     assert client.interrupt() == {}
     assert client.skip() is None
@@ -353,6 +355,61 @@ def test_previews_are_shown_while_it_works(painting: Server) -> None:
     assert painting.client.post("/sdapi/v1/skip").json() is None
     work.join(30)
     assert answers[0].status_code == 200 and answers[0].json()["images"] == []
+
+
+def painted(painting: Server, **body: Any) -> tuple[threading.Thread, list[httpx.Response]]:
+    answers: list[httpx.Response] = []
+    given = {"prompt": "x", "width": 64, "height": 64, **body}
+    work = threading.Thread(target=lambda: answers.append(send(painting, "txt2img", **given)))
+    work.start()
+    return work, answers
+
+
+def until(painting: Server, holds: Any) -> Any:
+    end = time.monotonic() + 30
+    while not holds(told := painting.client.get("/sdapi/v1/progress").json()):
+        assert time.monotonic() < end
+    return told
+
+
+def test_an_interrupt_gives_what_is_finished(painting: Server) -> None:
+    work, answers = painted(painting, steps=60, n_iter=3, batch_size=2, seed=5)
+    until(painting, lambda told: told["state"]["job_no"] == 1)
+    painting.client.post("/sdapi/v1/interrupt")
+    work.join(30)
+    assert [picture[5, 5, 1] for picture in pictures_of(answers[0])] == [5, 6]
+    assert json.loads(answers[0].json()["info"])["all_seeds"] == [5, 6]
+
+
+def test_a_skip_goes_on_with_the_next_round(painting: Server) -> None:
+    work, answers = painted(painting, steps=60, n_iter=3, seed=5)
+    until(painting, lambda told: told["state"]["job_no"] == 1)
+    painting.client.post("/sdapi/v1/skip")
+    work.join(30)
+    assert [picture[5, 5, 1] for picture in pictures_of(answers[0])] == [5, 7]
+    assert json.loads(answers[0].json()["info"])["all_seeds"] == [5, 7]
+
+
+def test_the_page_s_own_progress_is_told_by_task(painting: Server) -> None:
+    def told(task: str, **more: Any) -> Any:
+        return painting.client.post("/internal/progress", json={"id_task": task, **more}).json()
+
+    work, _ = painted(painting, steps=150, force_task_id="task(mine)")
+    until(painting, lambda told: told["current_image"])
+    other, _ = painted(painting, steps=1, force_task_id="task(next)")
+    mine = told("task(mine)", id_live_preview=-1)
+    assert mine["active"] and not mine["completed"] and 0 < mine["progress"] < 1 and mine["eta"] > 0
+    assert mine["live_preview"].startswith("data:image/jpeg;base64,") and mine["id_live_preview"] >= 1
+    end = time.monotonic() + 10
+    while not (waits := told("task(next)"))["queued"]:
+        assert time.monotonic() < end
+    assert (waits["active"], waits["progress"], waits["textinfo"]) == (False, None, "In queue: 1/1")
+    assert painting.client.get("/internal/pending-tasks").json() == {"size": 1, "tasks": ["task(next)"]}
+    painting.client.post("/sdapi/v1/interrupt")
+    work.join(30)
+    other.join(30)
+    done = told("task(mine)")
+    assert done["completed"] and not done["active"] and not done["queued"]
 
 
 @pytest.fixture

@@ -103,6 +103,27 @@ def test_a1111_s_client_paints(client: Any) -> None:
     assert (np.asarray(full.image)[MASK == 0] == photo()[MASK == 0]).all()
 
 
+def test_a1111_s_variations(client: Any, server: Server) -> None:
+    small = {"prompt": "a boat", "steps": 2, "width": 72, "height": 64, "sampler_name": "Euler"}
+
+    def made(**more: Any) -> Any:
+        return client.txt2img(**small, **more)
+
+    def apart(one: Any, other: Any) -> float:
+        return float(np.abs(np.asarray(one).astype(int) - np.asarray(other)).mean())
+
+    first, other = made(seed=4).image, made(seed=9).image
+    few = made(seed=4, subseed=9, subseed_strength=0.2, batch_size=2)
+    assert (few.info["all_seeds"], few.info["all_subseeds"]) == ([4, 4], [9, 10])
+    assert "Seed: 4," in few.info["infotexts"][1] and "Variation seed: 10," in few.info["infotexts"][1]
+    assert 0 < apart(few.images[0], first) < apart(few.images[0], other)
+    assert (np.asarray(few.images[0]) != np.asarray(few.images[1])).any()
+    assert apart(made(seed=4, subseed=9, subseed_strength=1.0).image, other) < 1
+    resized = made(seed=4, seed_resize_from_w=64, seed_resize_from_h=64)
+    assert "Seed resize from: 64x64" in resized.info["infotexts"][0]
+    assert apart(resized.image, first) > 0
+
+
 def test_openai_s_client_edits_and_paints(server: Server) -> None:
     cutout = np.dstack((np.full((128, 128, 3), 255, np.uint8), 255 - MASK))
     with openai.OpenAI(base_url=f"{server.client.base_url}v1", api_key="k") as client:

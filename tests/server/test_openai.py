@@ -121,6 +121,8 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ({"prompt": ""}, "missing_required_parameter", "prompt"),
     ({"output_format": "gif"}, "invalid_value", "output_format"),
     ({"extra_body": {"steps": "many"}}, "invalid_type", "steps"),
+    ({"image": [png(photo()), b"rubbish"]}, "invalid_image_file", "image[1]"),
+    ({"image": [png(photo())] * 17}, "array_above_max_length", "image"),
 ]
 
 

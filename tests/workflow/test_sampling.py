@@ -157,7 +157,9 @@ def test_latents_are_those_of_diffusers_scheduler(
     sampler_name, schedule = name.split()
     given = {"sampler_name": sampler_name, "scheduler": schedule, "steps": steps}
     ours = through_the_node(context, registry, {"samples": clean.numpy() / SCALE}, **given)
-    unit = float(sample.std())  # real models end near 1; this one, of random weights, leaves most of the noise
+    unit = float(
+        sample.std()
+    )  # real models end near 1; this one, of random weights, leaves most of the noise
     assert float((ours - sample).abs().max()) <= 1e-4 * unit
 
 

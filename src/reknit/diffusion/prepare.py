@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from reknit.core.errors import InputError
 from reknit.diffusion.latents import MaskRule, Note, downscale_mask, encode_image, unit
 from reknit.diffusion.stage_cache import StageCache
+from reknit.diffusion.variation import Variation
 
 if TYPE_CHECKING:
     from reknit.diffusion.placed import Placed
@@ -75,6 +76,7 @@ def prepare(
     mask_rule: MaskRule = "cover",
     posterior: Literal["mode", "sample"] = "mode",
     noise: torch.Tensor | None = None,
+    variation: Variation | None = None,
     pure_noise: bool = False,
     cache: StageCache | None = None,
     note: Note | None = None,
@@ -104,6 +106,8 @@ def prepare(
         pipelines; ``mode`` draws nothing, so latents can be cached.
     noise : Tensor, (N, C, h, w)
         Instead of noise from the seeds.
+    variation
+        How noise is drawn otherwise than from each seed alone.
     pure_noise
         The walk will begin with noise alone (strength 1): an inpainting model without a strength map then needs no
         latents of the picture, which is not encoded.
@@ -116,7 +120,8 @@ def prepare(
         ``mask.size``, ``mask.empty``, ``diffusion.size``, ``diffusion.pixels``, ``diffusion.seeds``.
     """
     _check(pixels, hole, strength_map, prefill, seeds)
-    generators = [torch.Generator("cpu").manual_seed(int(seed) % 2**64) for seed in seeds]
+    drawn = variation or Variation()
+    generators = [torch.Generator("cpu").manual_seed(int(seed) % 2**64) for seed in drawn.seeds(seeds)]
     drawing = generators[0] if posterior == "sample" else None
     family, kind = placed.checkpoint.family, placed.checkpoint.kind
     start = prefill if prefill is not None else blurred_fill(pixels, hole) if content == "fill" else pixels
@@ -127,7 +132,7 @@ def prepare(
     else:
         latents = encode_image(placed, start, generator=drawing, cache=cache, note=note)
     if noise is None:
-        noise = draw_noise(generators, shape)
+        noise = drawn.noise(generators, seeds, shape)
     mask = downscale_mask(hole, grid, mask_rule).to(placed.device)
     condition = None
     if kind == "inpaint":
@@ -153,11 +158,6 @@ def prepare(
         generators=generators,
         size=(int(pixels.shape[1]), int(pixels.shape[0])),
     )
-
-
-def draw_noise(generators: Sequence[torch.Generator], shape: tuple[int, int, int]) -> torch.Tensor:
-    """Return noise of unit variance, (N, C, h, w), float32: one picture from each generator."""
-    return torch.cat([torch.randn((1, *shape), generator=each, dtype=torch.float32) for each in generators])
 
 
 def batch_noise(seed: int, count: int, shape: tuple[int, int, int]) -> torch.Tensor:

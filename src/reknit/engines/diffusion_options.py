@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reknit.core.errors import InputError
 from reknit.core.options import Option
 from reknit.core.parameters import Parameters
 
@@ -130,6 +131,28 @@ OPTIONS: tuple[Option, ...] = (
         help="a second pass at up to twice the size with this strength, such as 0.4; 0 for none",
     ),
     Option(
+        name="vary_seed",
+        kind="int",
+        default=None,
+        minimum=0,
+        maximum=2**32 - 1,
+        help="the seed whose picture is varied: its noise is turned towards that of the seed by 'variation'",
+    ),
+    Option(
+        name="variation",
+        kind="float",
+        default=0.0,
+        minimum=0,
+        maximum=1,
+        help="how far a picture of 'vary_seed' goes towards that of the seed, such as 0.1",
+    ),
+    Option(
+        name="noise_size",
+        kind="text",
+        default="",
+        help="draw noise as for a picture of this size, such as 512x512, so that a seed keeps its composition",
+    ),
+    Option(
         name="device",
         kind="choice",
         choices=("auto", "cuda", "mps", "xpu", "cpu"),
@@ -223,6 +246,7 @@ def to_parameters(params: Mapping[str, Any], *, model: str, model_hash: str, siz
         "Masked content": words.get(params["content"] or "", ""),
         "Inpaint area": "Only masked",
         "Eta": _number(params["eta"]),
+        "Seed resize from": params["noise_size"],
     }
     prompts = {name: params[name] for name in ("prompt", "negative_prompt")}
     return {**prompts, "values": {key: value for key, value in values.items() if value or key == "Seed"}}
@@ -252,6 +276,27 @@ def from_parameters(given: Parameters) -> dict[str, Any]:
     if content in _CONTENT_WORDS:
         params["content"] = _CONTENT_WORDS[content]
     return params
+
+
+def size_of(text: str) -> tuple[int, int] | None:
+    """Return the width and height in px that ``noise_size`` names; None if it names none.
+
+    Raises
+    ------
+    InputError
+        ``option.value``
+    """
+    if not text:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) >= 8 and int(height) >= 8):
+        raise InputError(
+            f"noise_size must be WIDTHxHEIGHT in px, not {text[:100]!r}",
+            code="option.value",
+            hint="for example 512x512",
+            option="noise_size",
+        )
+    return int(width), int(height)
 
 
 def _number(value: float | None) -> str:

@@ -20,12 +20,14 @@ from reknit.diffusion.placement import Placement
 from reknit.diffusion.stage_cache import StageCache, identity, key_of
 from reknit.engines.base import Models
 from reknit.engines.diffusion_models import Found
+from reknit.engines.diffusion_options import size_of
 from reknit.engines.kept import KEPT
 
 if TYPE_CHECKING:
     from reknit.diffusion.denoise import StepInfo
     from reknit.diffusion.pipelines import Adapter
     from reknit.diffusion.placed import Placed
+    from reknit.diffusion.variation import Variation
 
 Note = Callable[[str], None]
 Picture = NDArray[np.uint8]
@@ -143,6 +145,7 @@ class NativePainter:
             seeds=order.seeds,
             content=values["content"] if latent else "original",
             strength_map=order.strength_map,
+            variation=_variation(values),
             pure_noise=values["strength"] == 1.0,
             cache=self.cache,
             note=note,
@@ -252,6 +255,17 @@ class PipelinePainter:
     def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """Return what a record needs."""
         return {"sha256": "", "sampler": "", "scheduler": "", "pipeline": self.adapter.facts.name}
+
+
+def _variation(values: Mapping[str, Any]) -> Variation:
+    from reknit.diffusion.variation import Variation
+
+    size = size_of(values["noise_size"])
+    return Variation(
+        seed=values["vary_seed"],
+        strength=values["variation"],
+        size=None if size is None else (size[0] // 8, size[1] // 8),
+    )
 
 
 def load(found: Found, placement: Placement, models: Models | None, report: Report) -> Painter:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -24,7 +22,8 @@ from reknit.core.errors import Cancelled
 from reknit.server import a1111_lists as lists
 from reknit.server import a1111_work as work
 from reknit.server import errands, metrics
-from reknit.server.a1111_work import DRAWN_SEEDS, Asked, Complaint, Img2Img, Inpaint, Order
+from reknit.server.a1111_progress import Desk, Running, desk_of
+from reknit.server.a1111_work import DRAWN_SEEDS, Asked, Complaint, Img2Img, Inpaint, Made, Order
 from reknit.server.errands import Errand, Pixels
 from reknit.server.offers import Offer, named, offers
 from reknit.server.problem import Json, Problem, of_any
@@ -36,35 +35,13 @@ MAX_OPTIONS = 1000
 router = APIRouter(prefix=START, tags=["a1111"], include_in_schema=False)
 
 
-@dataclass(slots=True)
-class Desk:
-    """What the dialect remembers between requests: options, and what is being made."""
-
-    options: dict[str, Any] = field(default_factory=lambda: dict(lists.OPTIONS))
-    chosen: str | None = None
-    under_way: list[Running] = field(default_factory=list["Running"])
-
-
-@dataclass(slots=True, kw_only=True)
-class Running:
-    """A request under way."""
-
-    errand: Errand
-    job: str
-    rounds: int
-    images: int
-    steps: int
-    began: float = field(default_factory=time.time)
-    skipped: bool = False
-
-
 # ---- making pictures
 
 
 @router.post("/img2img")
 async def img2img(asked: Img2Img, request: Request) -> Response:
     """Paint a picture anew, or the masked part of it."""
-    rooms, desk = rooms_of(request), _desk(request)
+    rooms, desk = rooms_of(request), desk_of(request)
     if not asked.init_images:
         raise Complaint(404, "Init image not found")
     scripts = work.scripts_of(asked)
@@ -75,50 +52,52 @@ async def img2img(asked: Img2Img, request: Request) -> Response:
     if asked.mask:
         mask = await asyncio.to_thread(work.mask_of, rooms, asked, photos[0])
     soft = scripts.get(work.SOFT, [False])
-    running = _running(asked, "img2img")
-    desk.under_way.append(running)
     inpaints = [
         Inpaint(rooms, order, asked, photo, each, mask, softness=work.softness_of(asked, soft))
         for photo, each in zip(photos, data, strict=True)
     ]
-    try:
-        made: list[Pixels] = []
+    batch = asked.batch_size if len(inpaints) == 1 else len(inpaints)  # as the original
+
+    async def round_of(first: int, errand: Errand) -> list[Pixels]:
         if len(inpaints) == 1:
-            made = await inpaints[0].run(request, running.errand, 0, order.count)
-        else:  # as the original: their number is the size of a batch
-            for k, inpaint in enumerate(inpaints * asked.n_iter):
-                made += await inpaint.run(request, running.errand, k, 1)
-    finally:
-        desk.under_way.remove(running)
+            return await inpaints[0].run(request, errand, first, batch)
+        made: list[Pixels] = []
+        for k, inpaint in enumerate(inpaints):
+            made += await inpaint.run(request, errand, first + k, 1)
+        return made
+
+    with desk.at_work(asked, "img2img") as running:
+        made = await running.rounds_of(batch, round_of)
     return await asyncio.to_thread(_response, order, made, running, masked=mask is not None)
 
 
 @router.post("/txt2img")
 async def txt2img(asked: Asked, request: Request) -> Response:
     """Paint a picture from words."""
-    rooms, desk = rooms_of(request), _desk(request)
+    rooms, desk = rooms_of(request), desk_of(request)
     work.scripts_of(asked)
     order = await asyncio.to_thread(_order, rooms, desk, asked)
     work.must_paint(order.offer)
-    running = _running(asked, "txt2img")
-    desk.under_way.append(running)
     params = order.params(content="noise", strength=1.0, side=errands.side_of(asked.width, asked.height))
-    payload = {
-        "image": None, "width": asked.width, "height": asked.height, "engine": order.offer.engine,
-        "params": params, "seed": order.seed, "count": order.count,
-    }  # fmt: skip
-    try:
-        result = await errands.run(rooms, "paint", payload, request=request, errand=running.errand)
-        made = await asyncio.to_thread(errands.made, rooms, result)
-    except Cancelled:
-        made = []
-    finally:
-        desk.under_way.remove(running)
+
+    async def round_of(first: int, errand: Errand) -> list[Pixels]:
+        payload = {
+            "image": None, "width": asked.width, "height": asked.height, "engine": order.offer.engine,
+            "params": params, "seed": order.own_seed(first), "count": asked.batch_size,
+        }  # fmt: skip
+        try:
+            result = await errands.run(rooms, "paint", payload, request=request, errand=errand)
+        except Cancelled:
+            return []
+        return await asyncio.to_thread(errands.made, rooms, result)
+
+    with desk.at_work(asked, "txt2img") as running:
+        made = await running.rounds_of(asked.batch_size, round_of)
     return await asyncio.to_thread(_response, order, made, running, masked=False)
 
 
-def _response(order: Order, made: list[Pixels], running: Running, *, masked: bool) -> Response:
-    return Json(work.answer(order, made, masked=masked, stopped=running.errand.cancelled))
+def _response(order: Order, made: Made, running: Running, *, masked: bool) -> Response:
+    return Json(work.answer(order, made, masked=masked, stopped=running.stopped))
 
 
 def _order(rooms: Rooms, desk: Desk, asked: Asked) -> Order:
@@ -138,72 +117,16 @@ def _order(rooms: Rooms, desk: Desk, asked: Asked) -> Order:
     return Order(
         asked=asked,
         offer=offer,
-        seed=random.randrange(DRAWN_SEEDS) if asked.seed == -1 else asked.seed % 2**32,
+        seed=_drawn(asked.seed),
+        subseed=_drawn(asked.subseed),
         sampler=sampler,
         schedule=schedule,
         clip_skip=min(12, max(1, int(skip))) if isinstance(skip, int | float) else 1,
     )
 
 
-def _running(asked: Asked, kind: str) -> Running:
-    images_ = asked.batch_size * asked.n_iter
-    return Running(
-        errand=Errand(), job=f"scripts_{kind}", rounds=asked.n_iter, images=images_, steps=asked.steps
-    )
-
-
-# ---- while it works
-
-
-@router.get("/progress")
-async def progress(request: Request, skip_current_image: bool = False) -> Response:
-    """Say how far the request under way is; exactly 0 when there is none."""
-    desk = _desk(request)
-    state: dict[str, Any] = {
-        "skipped": False, "interrupted": False, "stopping_generation": False, "job": "", "job_count": 0,
-        "job_timestamp": time.strftime("%Y%m%d%H%M%S"), "job_no": 0, "sampling_step": 0, "sampling_steps": 0,
-    }  # fmt: skip
-    told: dict[str, Any] = {
-        "progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": None, "textinfo": None
-    }  # fmt: skip
-    if desk.under_way:
-        now = desk.under_way[0]
-        errand = now.errand
-        done = min(1.0, 0.01 + 0.99 * errand.fraction)
-        spent_s = time.time() - now.began
-        inside = errand.fraction * now.rounds
-        round_ = min(now.rounds - 1, int(inside))
-        told |= {"progress": done, "eta_relative": spent_s / done - spent_s, "textinfo": errand.stage or None}
-        if errand.preview is not None and not skip_current_image:
-            told["current_image"] = errand.preview["image"].partition(",")[2]
-        state |= {
-            "skipped": now.skipped, "interrupted": errand.cancelled and not now.skipped, "job": now.job,
-            "stopping_generation": errand.cancelled, "job_count": now.rounds, "job_no": round_,
-            "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(now.began)),
-            "sampling_step": min(now.steps, int((inside - round_) * now.steps)), "sampling_steps": now.steps,
-        }  # fmt: skip
-    return Json(told)
-
-
-@router.post("/interrupt")
-async def interrupt(request: Request) -> Response:
-    """Stop the request under way; it answers with its pictures as they were."""
-    await _stop(request, skipped=False)
-    return Json({})
-
-
-@router.post("/skip")
-async def skip(request: Request) -> Response:
-    """Stop the request under way; pictures of one request are one job here."""
-    await _stop(request, skipped=True)
-    return Json(None)
-
-
-async def _stop(request: Request, *, skipped: bool) -> None:
-    desk = _desk(request)
-    if desk.under_way:
-        desk.under_way[0].skipped = skipped
-        await asyncio.to_thread(errands.cancel, rooms_of(request), desk.under_way[0].errand)
+def _drawn(seed: int) -> int:
+    return random.randrange(DRAWN_SEEDS) if seed == -1 else seed % 2**32
 
 
 # ---- options, models and lists
@@ -213,16 +136,16 @@ async def _stop(request: Request, *, skipped: bool) -> None:
 @router.get("/options/")
 async def options(request: Request) -> Response:
     """Return the settings, flat."""
-    offer = await asyncio.to_thread(_chosen, rooms_of(request), _desk(request))
+    offer = await asyncio.to_thread(_chosen, rooms_of(request), desk_of(request))
     named_ = {"sd_model_checkpoint": offer.label, "sd_checkpoint_hash": offer.sha256 or ""}
-    return Json({**_desk(request).options, **named_})
+    return Json({**desk_of(request).options, **named_})
 
 
 @router.post("/options")
 @router.post("/options/")
 async def set_options(given: dict[str, Any], request: Request) -> Response:
     """Take settings, some or all; names that mean nothing here are kept and given back."""
-    rooms, desk = rooms_of(request), _desk(request)
+    rooms, desk = rooms_of(request), desk_of(request)
     wanted = given.get("sd_model_checkpoint")
     if wanted is not None:
         offer = named(str(wanted), await asyncio.to_thread(offers, rooms.models))
@@ -357,14 +280,6 @@ async def rest(name: str) -> Response:
     if name not in lists.EMPTY:
         raise HTTPException(404)
     return Json(lists.EMPTY[name])
-
-
-def _desk(request: Request) -> Desk:
-    """Return what the dialect remembers in this server."""
-    state = request.app.state
-    if not hasattr(state, "a1111"):
-        state.a1111 = Desk()
-    return state.a1111
 
 
 def _chosen(rooms: Rooms, desk: Desk) -> Offer:

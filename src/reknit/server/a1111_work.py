@@ -10,7 +10,6 @@ import asyncio
 import base64
 import binascii
 import json
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +36,10 @@ MAX_IMAGES = 64
 MAX_SIDE = 8192
 DRAWN_SEEDS = 4294967294
 SOFT = "soft inpainting"
+
+
+Made = list[tuple[int, Pixels]]
+"""Pictures with their numbers in the request."""
 
 
 def _none_is_default(value: Any) -> Any:
@@ -129,6 +132,7 @@ class Order:
     asked: Asked
     offer: Offer
     seed: int
+    subseed: int
     sampler: str
     schedule: str | None
     clip_skip: int
@@ -137,6 +141,19 @@ class Order:
     def count(self) -> int:
         """How many pictures."""
         return self.asked.batch_size * self.asked.n_iter
+
+    @property
+    def varied(self) -> bool:
+        """Whether all pictures are variations of one seed's."""
+        return self.asked.subseed_strength > 0 and "vary_seed" in self.offer.options
+
+    def own_seed(self, index: int) -> int:
+        """Return the seed of a picture of its own: the variation's, where there is one."""
+        return ((self.subseed if self.varied else self.seed) + index) % 2**32
+
+    def seed_of(self, index: int) -> int:
+        """Return the seed that clients are told."""
+        return self.seed if self.varied else self.own_seed(index)
 
     def params(self, **more: Any) -> dict[str, Any]:
         """Return the engine's options; what it has no option for is left out."""
@@ -151,6 +168,10 @@ class Order:
             "clip_skip": self.clip_skip - 1,
             "eta": None if asked.eta is None else min(1.0, max(0.0, asked.eta)),
         }
+        if self.varied:
+            wanted |= {"vary_seed": self.seed, "variation": min(1.0, asked.subseed_strength)}
+        if min(asked.seed_resize_from_w, asked.seed_resize_from_h) >= 8:
+            wanted["noise_size"] = f"{asked.seed_resize_from_w}x{asked.seed_resize_from_h}"
         return self.offer.params(wanted | more)
 
 
@@ -219,7 +240,7 @@ class Inpaint:
         strength = 0.75 if asked.denoising_strength is None else min(1.0, max(0.0, asked.denoising_strength))
         shared = {
             "engine": order.offer.engine,
-            "seed": (order.seed + first) % 2**32,
+            "seed": order.own_seed(first),
             "count": count,
         }
         side = errands.side_of(asked.width, asked.height)
@@ -329,33 +350,36 @@ def mask_of(rooms: Rooms, asked: Img2Img, photo: Photo) -> Pixels:
 # ---- what goes back
 
 
-def answer(order: Order, made: list[Pixels], *, masked: bool, stopped: bool) -> dict[str, Any]:
+def answer(order: Order, made: Made, *, masked: bool, stopped: bool) -> dict[str, Any]:
     """Return the response to a request whose pictures are made."""
     asked = order.asked
-    seeds = [(order.seed + i) % 2**32 for i in range(len(made) or order.count)]
-    texts = [parameters.write(_infotext(order, seed, masked=masked)) for seed in seeds]
-    files = [errands.encoded(each, text=text) for each, text in zip(made, texts, strict=False)]
+    numbers = [number for number, _ in made] or list(range(order.count))
+    texts = [parameters.write(_infotext(order, number, masked=masked)) for number in numbers]
+    files = [errands.encoded(each, text=text) for (_, each), text in zip(made, texts, strict=False)]
     sent = [base64.b64encode(file).decode("ascii") for file in files] if asked.send_images else []
     echo = asked.model_dump()
     if isinstance(asked, Img2Img) and not asked.include_init_images:
         echo |= {"init_images": None, "mask": None}
-    info = _info(order, seeds, texts, masked=masked)
+    info = _info(order, numbers, texts, masked=masked)
     if stopped:
-        info["comments"] = "interrupted: pictures that were not ready are as they were"
+        info["comments"] = "interrupted: pictures that were begun are as they were"
     return {"images": sent, "parameters": echo, "info": json.dumps(info)}
 
 
-def _infotext(order: Order, seed: int, *, masked: bool) -> parameters.Parameters:
+def _infotext(order: Order, number: int, *, masked: bool) -> parameters.Parameters:
     asked, offer = order.asked, order.offer
     values = {
         "Steps": str(asked.steps),
         "Sampler": order.sampler,
         "Schedule type": order.schedule or lists.automatic(order.sampler) or "Automatic",
         "CFG scale": f"{asked.cfg_scale:g}",
-        "Seed": str(seed),
+        "Seed": str(order.seed_of(number)),
         "Size": f"{asked.width}x{asked.height}",
         "Model hash": offer.short_hash or "",
         "Model": offer.name,
+        "Variation seed": str(order.own_seed(number)) if order.varied else "",
+        "Variation seed strength": f"{asked.subseed_strength:g}" if order.varied else "",
+        "Seed resize from": str(order.params().get("noise_size", "")),
         "Denoising strength": "",
         "Clip skip": str(order.clip_skip) if order.clip_skip > 1 else "",
     }
@@ -375,14 +399,14 @@ def _infotext(order: Order, seed: int, *, masked: bool) -> parameters.Parameters
     )
 
 
-def _info(order: Order, seeds: list[int], texts: list[str], *, masked: bool) -> dict[str, Any]:
-    asked, offer, count = order.asked, order.offer, len(seeds)
-    subseed = random.randrange(DRAWN_SEEDS) if asked.subseed == -1 else asked.subseed % 2**32
+def _info(order: Order, numbers: list[int], texts: list[str], *, masked: bool) -> dict[str, Any]:
+    asked, offer, count = order.asked, order.offer, len(numbers)
+    seeds = [order.seed_of(number) for number in numbers]
     return {
         "prompt": asked.prompt, "all_prompts": [asked.prompt] * count,
         "negative_prompt": asked.negative_prompt, "all_negative_prompts": [asked.negative_prompt] * count,
         "seed": seeds[0], "all_seeds": seeds,
-        "subseed": subseed, "all_subseeds": [(subseed + i) % 2**32 for i in range(count)],
+        "subseed": order.subseed, "all_subseeds": [(order.subseed + number) % 2**32 for number in numbers],
         "subseed_strength": asked.subseed_strength, "width": asked.width, "height": asked.height,
         "sampler_name": order.sampler, "cfg_scale": asked.cfg_scale, "steps": asked.steps,
         "batch_size": asked.batch_size, "restore_faces": bool(asked.restore_faces), "face_restoration_model": None,

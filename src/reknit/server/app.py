@@ -28,6 +28,7 @@ from reknit.jobs.supervisor import Supervisor
 from reknit.pipeline.segment import Segmenter
 from reknit.server import (
     a1111,
+    a1111_progress,
     batch_routes,
     batch_work,
     catalogue_routes,
@@ -41,6 +42,7 @@ from reknit.server import (
     worker,
 )
 from reknit.server.guard import Guard
+from reknit.server.head import HeadAsGet
 from reknit.server.metrics import Metrics, Observed
 from reknit.server.pictures import Pictures
 from reknit.server.problem import Json
@@ -51,6 +53,7 @@ LOG = logging.getLogger("reknit.server")
 PRUNE_EVERY_S = 3600.0
 WEB = Path(__file__).parents[1] / "web"
 DIALECTS = {each.START: (each.refused, each.of_problem) for each in (a1111, openai)}
+DIALECTS[a1111_progress.START] = DIALECTS[a1111.START]
 """Where other programs' dialects begin, and how they tell errors and problems."""
 
 
@@ -81,11 +84,12 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.state.failure = None
     app.state.dialects = {start: told for start, (told, _) in DIALECTS.items()}
     shapes = {start: refused for start, (_, refused) in DIALECTS.items()}
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Guard, rules=settings.rules, shapes=shapes)
     app.add_middleware(Observed, metrics=app.state.metrics)
     for routes in (job_routes, batch_routes, picture_routes, select_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
-    for dialect in (a1111, openai):
+    for dialect in (a1111_progress, a1111, openai):
         app.include_router(dialect.router)
     app.state.page = static.Folder(WEB)
     _add_page(app, app.state.page)

@@ -38,7 +38,8 @@ FORMATS = ("png", "jpeg", "webp")
 MAX_N = 10
 MAX_PARTIAL = 3
 MAX_SIDE = 8192
-MAX_FILES, MAX_FIELDS, MAX_PROMPT = 17, 100, 32_000
+MAX_IMAGES = 16
+MAX_FILES, MAX_FIELDS, MAX_PROMPT = 64, 100, 32_000
 WHOLE_STRENGTH = 0.75
 """How much a picture without a mask is changed, unless the request says."""
 RETRYABLE = frozenset({"jobs.queue-full", "guard.rate"})
@@ -103,8 +104,12 @@ async def edits(request: Request) -> Response:
     pictures = files.get("image", [])
     if not pictures:
         raise Complaint("the field 'image' is missing", param="image", why="missing_required_parameter")
+    if len(pictures) > MAX_IMAGES:
+        raise Complaint(f"at most {MAX_IMAGES} images", param="image", why="array_above_max_length")
     wish, mask = _wish(texts), (files.get("mask") or [None])[0]
     offer = await asyncio.to_thread(_offer, rooms, wish.model)
+    for number, further in enumerate(pictures[1:], 1):  # no engine here takes after them; they must be right
+        await asyncio.to_thread(_photo, rooms, further, f"image[{number}]")
     work = await asyncio.to_thread(_edit, rooms, offer, wish, pictures[0], mask)
     return await _answered(request, wish, work, "image_edit")
 
