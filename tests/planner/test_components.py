@@ -2,6 +2,7 @@
 
 import json
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -76,6 +77,77 @@ def test_bytes_are_exactly_the_networks(family: str, part: str) -> None:
     fp32 = sum(linear[name] for name in wide)
     assert stated.bytes("nf4") == pytest.approx(narrow / 2 + scales + fp32 * 4 + rest * 2, rel=1e-6)
     assert stated.bytes("q8_0") == pytest.approx(sum(linear.values()) * 34 / 32 + rest * 2, rel=1e-9)
+
+
+def lama() -> Any:
+    """Return big-LaMa's layers that have weights: 18 blocks of two Fourier convolutions over 128 + 384 channels."""
+    from torch import nn
+
+    def fourier() -> list[Any]:
+        spectral = [
+            nn.Conv2d(384, 192, 1, bias=False),
+            nn.BatchNorm2d(192),
+            nn.Conv2d(384, 384, 1, bias=False),
+        ]
+        spectral += [nn.BatchNorm2d(384), nn.Conv2d(192, 384, 1, bias=False)]
+        across = [nn.Conv2d(i, o, 3, bias=False) for i, o in ((128, 128), (128, 384), (384, 128))]
+        return [*across, *spectral, nn.BatchNorm2d(128), nn.BatchNorm2d(384)]
+
+    layers: list[Any] = [nn.Conv2d(4, 64, 7, bias=False), nn.BatchNorm2d(64)]
+    for i, o in ((64, 128), (128, 256)):
+        layers += [nn.Conv2d(i, o, 3, bias=False), nn.BatchNorm2d(o)]
+    for o in (128, 384):
+        layers += [nn.Conv2d(256, o, 3, bias=False), nn.BatchNorm2d(o)]
+    for _ in range(2 * 18):
+        layers += fourier()
+    for i, o in ((512, 256), (256, 128), (128, 64)):
+        layers += [nn.ConvTranspose2d(i, o, 3), nn.BatchNorm2d(o)]
+    return nn.ModuleList([*layers, nn.Conv2d(64, 3, 7)])
+
+
+def migan() -> Any:
+    """Return MI-GAN's layers that have weights, for 512 px: separable convolutions down to 4 × 4 and up again."""
+    import torch
+    from torch import nn
+
+    def separable(i: int, o: int, *, down: bool = False, up: bool = False, noise: bool = False) -> list[Any]:
+        layers: list[Any] = [nn.Conv2d(i, i, 3, groups=i), nn.Conv2d(i, o, 1, bias=False)]
+        if down:
+            layers.append(nn.Conv2d(i, i, 4, groups=i, bias=False))
+        if up:
+            layers += enlarged(o)
+        if noise:
+            layers.append(nn.ParameterList([torch.zeros(())]))
+        return layers
+
+    def enlarged(channels: int) -> list[Any]:
+        return [nn.Conv2d(channels, channels, side, groups=channels, bias=False) for side in (2, 4)]
+
+    channels = [min(32768 // (512 >> level), 512) for level in range(8)]
+    layers: list[Any] = [nn.Conv2d(4, channels[0], 1)]
+    for i, o in pairwise(channels):
+        layers += separable(i, i) + separable(i, o, down=True)
+    layers += separable(512, 512) + separable(512, 512)
+    layers += separable(512, 512) + separable(512, 512) + [nn.Conv2d(512, 3, 1)]
+    for i, o in pairwise(channels[::-1]):
+        layers += separable(i, o, up=True, noise=True) + separable(o, o, noise=True)
+        layers += [nn.Conv2d(o, 3, 1), *enlarged(3)]
+    return nn.ModuleList(layers)
+
+
+@pytest.mark.parametrize("name, build", [("big-lama", lama), ("migan-512", migan)])
+def test_bytes_of_erasers_are_exactly_the_networks(name: str, build: Any) -> None:
+    import torch
+
+    with torch.device("meta"):
+        built = build()
+    assert sum(weight.numel() for weight in built.parameters()) == components()[name].params
+    assert components()[name].bytes("fp32") == 4 * components()[name].params
+    assert {family.denoiser.name for family in families().values() if not family.latent} == {
+        "big-lama",
+        "migan-512",
+        "mat-512",  # no engine runs it
+    }
 
 
 @pytest.mark.parametrize("family, part", [("sd15", "unet"), ("sdxl", "unet")])

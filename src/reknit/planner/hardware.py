@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-from reknit.core.errors import NotFound, nearest_name
+from reknit.core.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ def find(name: str, *, memory_gib: float | None = None) -> Device:
         raise NotFound(
             f"there is no device {name!r} in the list",
             code="device.unknown",
-            hint=f"{_nearest(name)}; or say how much memory it has: --vram 12",
+            hint=f"{_nearest(name)} Or say how much memory it has: --vram 12",
             device=name,
         )
     laptop = "mobile" in words
@@ -143,7 +143,9 @@ def _nearest(name: str) -> str:
         return alike + 0.1 * (sorted("".join(written)) == sorted("".join(words))), device.kind == "desktop"
 
     best = max(devices().values(), key=likeness)
-    return f"did you mean {best.name!r}?" if likeness(best)[0] >= _ALIKE else nearest_name(name, devices())
+    if likeness(best)[0] >= _ALIKE:
+        return f"did you mean {best.name!r}?"
+    return "Call it as its maker does, such as 'RTX 4070' or 'M2 Pro'."
 
 
 _ALIKE = 0.6

@@ -17,6 +17,7 @@ from reknit.planner.tiers import Budget, Option, fits, of_name, options, togethe
 
 ANSWERS = ("yes", "yes-with", "no")
 _MUCH_RAM = 12 * GIB
+_HARDLY_MORE = 1.03
 _TOO_LONG_S = 1800.0
 _WORTH = 0.85  # an option is worth naming when it takes at most this share of the plan's time
 
@@ -189,7 +190,7 @@ def check(
     every = options(subject, device, known, width=width, height=height, steps=steps)
     fitting = [option for option in every if fits(option, device, given)]
     room = _has_disk(subject, given)
-    plan = fitting[0] if fitting else min(every, key=lambda option: option.memory.total)
+    plan = fitting[0] if fitting else _thriftiest(every)
     answer = "no" if not fitting or not room else "yes" if plan is every[0] else "yes-with"
     faster = _faster(plan, fitting, every, given)
     at_once = 1
@@ -230,6 +231,12 @@ def _sure(plan: Option, budget: Budget, known: Laws) -> str:
     return "close" if abs(held / budget.device - 1) <= 0.05 else "likely"
 
 
+def _thriftiest(every: Sequence[Option]) -> Option:
+    """Return the option that takes least; of those that take hardly more, the one that gives up least."""
+    least = min(option.memory.total for option in every)
+    return next(option for option in every if option.memory.total <= _HARDLY_MORE * least)
+
+
 def _faster(
     plan: Option, fitting: Sequence[Option], every: Sequence[Option], budget: Budget
 ) -> tuple[str, ...]:
@@ -259,7 +266,7 @@ def _changes(
         if least.memory.ram > budget.ram:
             need = f"{least.memory.ram / GIB:.0f} GiB of free main memory"
             said.append(", ".join((need, *least.tier.says)))
-    least = min(every, key=lambda option: option.memory.total)
+    least = _thriftiest(every)
     if least.memory.total > budget.device:
         where = "free memory" if device.shared else "free memory on the card"
         said.append(", ".join((f"{least.memory.total / GIB:.1f} GiB of {where}", *least.tier.says)))
