@@ -1,5 +1,7 @@
 """This machine: what drivers and the kernel say is understood, and what they do not say breaks nothing."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,18 @@ def test_limits_of_control_groups_count(version: int, tmp_path: Path) -> None:
     (folder / "memory.stat").write_text("anon 5\ninactive_file 500000000\n")
     line = "0::/slice/box\n" if version == 2 else "9:memory:/box\n"
     assert system._group_limits(line, tmp_path) == [(4e9, 1e9)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
+def test_a_limit_of_the_process_counts() -> None:
+    code = (
+        "import resource; from reknit.core.system import free_ram; before = free_ram()[0];"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, -1)); print(before, free_ram()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(float, done.stdout.split())
+    assert 0 < after < 2 << 30
+    assert before > 0
 
 
 def test_places_are_made_of_names_memory_or_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,10 @@ _TOOL_S = 5.0  # what a tool may take
 
 
 def free_ram() -> tuple[float, float]:
-    """Return the bytes of main memory this process may still take, and those there are; limits of groups count."""
+    """Return the bytes of main memory this process may still take, and those there are.
+
+    Limits of the process and of its control groups count.
+    """
     if sys.platform == "darwin":
         total = float(say("sysctl", "-n", "hw.memsize") or 0)
         return _free_of_mac(total), total
@@ -27,7 +30,18 @@ def free_ram() -> tuple[float, float]:
     free = sizes.get("MemAvailable", total)
     for most, used in _group_limits(text_of(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup")):
         total, free = min(total, most), min(free, max(0.0, most - used))
-    return free, total
+    return min(free, _left_of_limit()), total
+
+
+def _left_of_limit() -> float:
+    """Return the bytes left of a limit that this process's address space has (``ulimit -v``)."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most == resource.RLIM_INFINITY:
+        return float("inf")
+    taken = re.match(r"\d+", text_of(Path("/proc/self/statm")))
+    return max(0.0, most - float(taken[0]) * resource.getpagesize()) if taken else float("inf")
 
 
 def free_of_nvidia(device: str) -> float | None:

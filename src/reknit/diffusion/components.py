@@ -8,7 +8,9 @@ looks for files, and nothing reaches for a network of the other kind.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from reknit.core.errors import InputError
@@ -25,6 +27,21 @@ TEXT = {
 _CLASSES = {"unet": "UNet2DConditionModel", "transformer": "FluxTransformer2DModel", "vae": "AutoencoderKL"}
 
 
+BUILDING = threading.RLock()
+"""Held while networks are built or given weights: `weightless` changes PyTorch's modules in every thread."""
+
+
+@contextmanager
+def weightless() -> Generator[None]:
+    """Have networks that are built inside the ``with`` get no memory for their weights; one thread at a time.
+
+    accelerate changes PyTorch's modules of the whole process for it. Two at once would undo each other's changes in
+    the wrong order and leave one in place, and every network built afterwards would be empty.
+    """
+    with BUILDING, extra("accelerate").init_empty_weights(include_buffers=False):
+        yield
+
+
 def empty(component: str, config: Mapping[str, Any], text: str = "") -> Any:
     """Return a network without memory for its weights.
 
@@ -37,8 +54,7 @@ def empty(component: str, config: Mapping[str, Any], text: str = "") -> Any:
     text
         Of a text encoder: its kind, a key of `TEXT`.
     """
-    accelerate = extra("accelerate")
-    with accelerate.init_empty_weights(include_buffers=False):
+    with weightless():
         if component in _CLASSES:
             made = getattr(extra("diffusers"), _CLASSES[component])
             known = inspect.signature(made.__init__).parameters
@@ -97,15 +113,18 @@ def filled(network: Any, tensors: Tensors, where: str) -> Any:
     for name, tensor in given.items():
         if shape(tensor) != tuple(wanted[name].shape):
             raise _damaged(where, f"{name} is {shape(tensor)} where {tuple(wanted[name].shape)} belongs")
-    quantised = _quantised(network, given)
+    with BUILDING:
+        quantised = _quantised(network, given)
     for name in given.keys() - quantised:
         given[name] = plain(given[name])
     check_finite({name: tensor for name, tensor in given.items() if name not in quantised}, where)
-    network.load_state_dict({n: t for n, t in given.items() if n not in quantised}, strict=False, assign=True)
-    for name in quantised:
-        network.get_submodule(name.rpartition(".")[0]).weight = given[name]
-    if hasattr(network, "tie_weights"):
-        network.tie_weights()
+    whole = {name: tensor for name, tensor in given.items() if name not in quantised}
+    with BUILDING:
+        network.load_state_dict(whole, strict=False, assign=True)
+        for name in quantised:
+            network.get_submodule(name.rpartition(".")[0]).weight = given[name]
+        if hasattr(network, "tie_weights"):
+            network.tie_weights()
     return network.eval().requires_grad_(False)
 
 

@@ -101,7 +101,7 @@ def open_controlnet(path: str | Path, *, checkpoint: Checkpoint | None = None, d
         )
     made = getattr(weights.extra("diffusers"), "FluxControlNetModel" if flux else "ControlNetModel")
     known = inspect.signature(made.__init__).parameters
-    with weights.extra("accelerate").init_empty_weights(include_buffers=False):
+    with components.weightless():
         network = made(**{key: value for key, value in config.items() if key in known})
     components.filled(network, tensors, str(file))
     if dtype is not None:

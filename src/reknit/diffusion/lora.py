@@ -17,6 +17,8 @@ from warnings import catch_warnings, filterwarnings
 from reknit.core.errors import InputError, NotFound, nearest_name
 from reknit.diffusion import weights
 from reknit.diffusion.checkpoint import Checkpoint
+from reknit.diffusion.components import BUILDING
+from reknit.diffusion.memory import OutOfMemory, memory_guard
 from reknit.models import layouts
 
 if TYPE_CHECKING:
@@ -190,7 +192,7 @@ def _inject(checkpoint: Checkpoint, tensors: Mapping[str, Any], adapter: str, fi
     flux = checkpoint.family.name == "flux"
     said = {"return_alphas": True} if flux else {"unet_config": checkpoint.denoiser.config}
     try:
-        with catch_warnings():
+        with catch_warnings(), BUILDING, memory_guard("adding a LoRA"):
             filterwarnings("ignore", "Already found a `peft_config`")  # a second LoRA is meant to be a second
             state, alphas = mixin.lora_state_dict(dict(tensors), **said)[:2]
             state = _fitting(state, checkpoint.denoiser)
@@ -202,6 +204,9 @@ def _inject(checkpoint: Checkpoint, tensors: Mapping[str, Any], adapter: str, fi
                     mixin.load_lora_into_text_encoder(
                         state, alphas, encoder, prefix=name, adapter_name=adapter
                     )
+    except OutOfMemory:
+        _delete(checkpoint, adapter)
+        raise
     except Exception as error:  # diffusers and peft raise whatever their parsers meet
         _delete(checkpoint, adapter)
         raise InputError(

@@ -9,10 +9,10 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from errno import ENOMEM
-from pathlib import Path
 from typing import Any
 
 from reknit.core.errors import Unavailable
+from reknit.core.system import free_ram
 
 _UNITS = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _ASKED = (
@@ -96,7 +96,5 @@ def _free(device: str) -> int | None:
             return int(torch.xpu.mem_get_info(device)[0])
         if device.startswith("mps"):
             return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        return int(free_ram()[0])
     return None

@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reknit.core.errors import ExternalError, InputError, Unavailable
+from reknit.diffusion.components import BUILDING
+from reknit.diffusion.memory import memory_guard
 from reknit.diffusion.placement import Placement
 
 INDEX = "model_index.json"
@@ -277,9 +279,10 @@ def _class(name: str) -> Any:
 
 def _loaded(folder: Path, kind: Any, dtype: Any, further: Mapping[str, Any]) -> Any:
     try:
-        return kind.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **further
-        )
+        with BUILDING, memory_guard("opening the model"):
+            return kind.from_pretrained(
+                str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **further
+            )
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise ExternalError(
             f"{folder.name} cannot be loaded as {kind.__name__}",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from reknit.diffusion.checkpoint import Checkpoint
-from reknit.diffusion.components import cast
+from reknit.diffusion.components import BUILDING, cast
 from reknit.diffusion.memory import OutOfMemory, memory_guard
 from reknit.diffusion.placement import Placement
 from reknit.diffusion.quantise import quantise
@@ -168,7 +168,8 @@ def _prepare(placed: Placed) -> None:
         vae.enable_slicing() if placement.vae_slicing else vae.disable_slicing()
         _channels_last(vae, placed.device)
     for denoiser in placed.networks("denoiser"):
-        quantise(denoiser, placement.quantise, placed.dtype)
+        with BUILDING:
+            quantise(denoiser, placement.quantise, placed.dtype)
         _channels_last(denoiser, placed.device)
         if hasattr(denoiser, "set_attention_slice"):
             _slice(denoiser, placement.attention_slicing)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reknit.core.errors import ExternalError, InputError, Unavailable
+from reknit.diffusion.memory import memory_guard
 from reknit.models.header import damaged
 
 Tensors = dict[str, Any]
@@ -50,15 +51,17 @@ def read(path: Path) -> Tensors:
         ``model.damaged``
     ExternalError
         ``file.unreadable``
+    OutOfMemory
     """
     try:
-        if path.name.endswith(".index.json"):
-            return _shards(path)
-        if path.suffix.lower() in (".safetensors", ".sft"):
-            return unscaled(extra("safetensors.torch").load_file(path))
-        if path.suffix.lower() == ".gguf":
-            return _gguf(path)
-        return _pickled(path)
+        with memory_guard("reading the weights"):
+            if path.name.endswith(".index.json"):
+                return _shards(path)
+            if path.suffix.lower() in (".safetensors", ".sft"):
+                return unscaled(extra("safetensors.torch").load_file(path))
+            if path.suffix.lower() == ".gguf":
+                return _gguf(path)
+            return _pickled(path)
     except OSError as error:
         raise ExternalError(
             f"cannot read {path}: {error.strerror or error}",

@@ -208,6 +208,8 @@ def _opened(torch: Any, path: Path, device: str) -> Any:
             warnings.simplefilter("ignore")  # of PyTorch, that it would rather have another format
             return torch.jit.load(str(path), map_location=device).eval()
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        if "memory" in str(error).lower():
+            raise MemoryError(str(error)) from error
         raise _unreadable(path, str(error)) from error
 
 
