@@ -54,10 +54,12 @@ print(json.dumps({
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
-def test_a_real_limit_of_the_process_makes_it_step_down_and_finish() -> None:
+@pytest.mark.parametrize("left_mib", [180, 230])
+def test_a_real_limit_of_the_process_makes_it_step_down_and_finish(left_mib: int) -> None:
+    """With the smaller one encoding the picture fails first, with the larger one decoding it."""
     env = {**os.environ, "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", UNDER_A_LIMIT, "180"],
+        [sys.executable, "-c", UNDER_A_LIMIT, str(left_mib)],
         cwd=ROOT,
         env=env,
         capture_output=True,
