@@ -55,11 +55,12 @@ def list_(installed: bool, models_dir: str | None, offline: bool | None, as_json
     for card in cards:
         mark = click.style("*", fg="green") if card.id in here else " "
         use = {True: "", False: ", not for commercial use", None: ""}[card.commercial]
-        line = f"{mark} {card.id:<20} {_size(card.bytes):>8}  {card.title} ({card.licence}{use})"
+        line = f"{mark} {card.id:<20} {_whole_size(card):>9}  {card.title} ({card.licence}{use})"
         click.echo(line if card.engine != "none" else click.style(line, dim=True))
     if not cards:
         click.echo("no models on this machine")
-    click.echo(f"\n* on this machine, {len(here)} of {len(store.cards)}; `reknit models pull NAME` gets one")
+    counted = f"{len(here)} of {len(store.cards)}"
+    click.echo(f"\n* on this machine, {counted}; ~ estimated; `reknit models pull NAME` gets one")
     return 0
 
 
@@ -274,7 +275,7 @@ def _print_card(card: ModelCard, found: Installed | None) -> None:
             "engine": card.engine,
             "family": card.family,
             "licence": card.licence + (", not for commercial use" if card.commercial is False else ""),
-            "size": _size(card.bytes),
+            "size": _whole_size(card),
             "native size": f"{card.native_px} px" + (", no other" if card.fixed_size else ""),
             "contract": " ".join(f"{key}={value}" for key, value in (card.contract or {}).items()),
             "aliases": ", ".join(card.aliases),
@@ -291,6 +292,14 @@ def _print_rows(rows: dict[str, Any]) -> None:
     for name, value in rows.items():
         if value not in (None, ""):
             click.echo(f"  {name:<12} {value}")
+
+
+def _whole_size(card: ModelCard) -> str:
+    """Return how much there is to fetch, with ``~`` where files state no size and components are counted instead."""
+    from reknit.planner import facts
+
+    subject = facts.subject(card) if card.bytes is None else None
+    return f"~{_size(subject.download)}" if subject and subject.download else _size(card.bytes)
 
 
 def _size(size: int | None) -> str:
