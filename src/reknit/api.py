@@ -53,6 +53,11 @@ def fill(
     guidance: float | None = None,
     sampler: str | None = None,
     scheduler: str | None = None,
+    control: str | None = None,
+    control_image: str | None = None,
+    image_prompt: str | None = None,
+    vae: str | None = None,
+    text_encoders: str | None = None,
     source: MaskLike | None = None,
     seed: int = 0,
     count: int = 1,
@@ -79,6 +84,7 @@ def fill(
     params
         The engine's own options, e.g. ``{"quality": "best"}``.
     model, prompt, negative_prompt, strength, steps, guidance, sampler, scheduler
+    control, control_image, image_prompt, vae, text_encoders
         Short for the options of these names in ``params``. A model, or a prompt, chooses its engine.
     source
         Where an exemplar engine may copy from: white = may.
@@ -128,6 +134,11 @@ def fill(
             guidance=guidance,
             sampler=sampler,
             scheduler=scheduler,
+            control=control,
+            control_image=control_image,
+            image_prompt=image_prompt,
+            vae=vae,
+            text_encoders=text_encoders,
         ),
         seed=seed,
         count=count,

@@ -19,7 +19,7 @@ from reknit.core import codec
 from reknit.core.errors import InputError, NotFound
 from reknit.core.image import Photo
 from reknit.core.progress import Report, Reporter
-from reknit.core.recipe import Recipe, digest, read, read_parameters
+from reknit.core.recipe import PICTURES, Recipe, digest, read, read_parameters
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
 from reknit.engines.diffusion_options import from_parameters
@@ -39,12 +39,15 @@ class Replay:
     request : FillRequest
     expected : ndarray or None
         The pixels that should come out; None if photo or recipe are others than those of the picture.
+    container : str or None
+        What the pixels have to be encoded in first, where that changes them.
     notes : tuple of str
     """
 
     request: FillRequest
     expected: Any
     notes: tuple[str, ...]
+    container: str | None = None
 
 
 def prepare(
@@ -60,7 +63,7 @@ def prepare(
     Parameters
     ----------
     file
-        A PNG file with a recipe, or with a ``parameters`` text of another program.
+        A picture with a recipe, or with a ``parameters`` text of another program.
     photo
         The photo before; by default the file of its name beside ``file``.
     mask
@@ -103,7 +106,7 @@ def prepare(
         mask=chosen,
         source=recipe.source if recipe.source and recipe.source.size == before.size else None,
         engine=recipe.engine,
-        params={**recipe.params, **(params or {})},
+        params={**recipe.params, **_beside(path, recipe.params), **(params or {})},
         seed=recipe.seed,
         grow=recipe.grow,
         feather=recipe.feather,
@@ -111,7 +114,13 @@ def prepare(
         added=recipe.added,
     )
     exact = same and mask is None and not params
-    return Replay(request=request, expected=picture.to_numpy() if exact else None, notes=notes)
+    origin = picture.origin
+    return Replay(
+        request=request,
+        expected=picture.to_numpy() if exact else None,
+        container=None if origin is None or origin.lossless else origin.container,
+        notes=notes,
+    )
 
 
 def replay(
@@ -151,7 +160,10 @@ def run(asked: Replay, *, threads: int, report: Report, models: Models) -> FillR
     from reknit.pipeline.fill import fill
 
     result = fill(asked.request, threads=threads, report=report, models=models)
-    return replace(result, notes=(*asked.notes, *_compared(result.to_numpy(), asked.expected), *result.notes))
+    made = result.to_numpy()
+    if asked.container is not None and asked.expected is not None:
+        made = codec.decode(codec.encode(result.photo, container=asked.container).data).to_numpy()
+    return replace(result, notes=(*asked.notes, *_compared(made, asked.expected), *result.notes))
 
 
 def _compared(made: Any, expected: Any) -> tuple[str, ...]:
@@ -167,6 +179,12 @@ def _extended(photo: Photo, recipe: Recipe) -> Photo:
     left, top, right, bottom = recipe.added
     canvas = plan_canvas(photo.size, left=left, top=top, right=right, bottom=bottom)
     return expand(photo, canvas)[0]
+
+
+def _beside(path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pictures that options name and that lie beside the result."""
+    found = {name: path.parent / str(params[name]) for name in PICTURES if params.get(name)}
+    return {name: str(file) for name, file in found.items() if file.is_file()}
 
 
 def _photo(path: Path, recipe: Recipe, limits: codec.Limits | None) -> Photo:
@@ -194,7 +212,7 @@ def _of_another_program(
         raise NotFound(
             f"{path.name} holds no recipe",
             code="recipe.missing",
-            hint="PNG files that Reknit saved do, unless --no-recipe was given; editors may drop it",
+            hint="files that Reknit saved do, unless --no-recipe was given; editors may drop it",
         )
     if photo is None or mask is None:
         raise InputError(

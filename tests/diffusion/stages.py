@@ -1,5 +1,6 @@
 """Tiny models, placed on the CPU, and diffusers' own pipelines over the same networks."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -78,10 +79,18 @@ def scene() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return picture, hole
 
 
-def theirs(model: Placed, config: dict[str, Any] | None = None, **options: Any) -> torch.Tensor:
+def theirs(
+    model: Placed,
+    config: dict[str, Any] | None = None,
+    *,
+    prepared: Callable[[Any], None] | None = None,
+    **options: Any,
+) -> torch.Tensor:
     """Return the latents that diffusers' pipeline makes of the scene with seed 3, (1, C, h, w)."""
     picture, hole = scene()
     pipe = pipeline(model, config)
+    if prepared is not None:
+        prepared(pipe)
     latents = pipe(
         prompt=PROMPT,
         image=Image.fromarray(picture),

@@ -15,11 +15,12 @@ pytest.importorskip("diffusers")
 
 import reknit
 from reknit.core.errors import Cancelled, InputError, NotFound, ReknitError, Unavailable
+from reknit.core.geometry import Size
 from reknit.core.options import check_all
 from reknit.core.progress import CancelToken, Preview, Reporter, Step
 from reknit.engines.base import Crop
 from reknit.engines.diffusion import DIFFUSION
-from reknit.engines.diffusion_session import strength_map
+from reknit.engines.diffusion_session import ramp, strength_map, tiles
 from reknit.engines.kept import KEPT
 from tests.diffusion import tiny
 
@@ -207,6 +208,36 @@ def test_soft_inpainting_and_a_second_pass_change_the_result_and_keep_the_rest(m
     for other in (soft, refined):
         assert not np.array_equal(plain.to_numpy(), other.to_numpy())
         assert other.report.outside_equal
+
+
+@pytest.mark.parametrize("size", [(64, 64), (120, 168), (400, 96), (1000, 704), (128, 256)])
+def test_tiles_cover_and_overlap(size):
+    seen = np.zeros(size, int)
+    for box in tiles(Size.of(size), 96, 8):
+        assert box.size.width % 8 == box.size.height % 8 == 0
+        assert max(box.size.width, box.size.height) <= 120
+        weight = ramp(box, 16)
+        assert weight.shape == box.size.shape
+        assert (weight[seen[box.slices] == 0] == 1).all()  # what no tile has painted before counts whole
+        seen[box.slices] += 1
+    assert seen.min() >= 1
+
+
+def test_a_second_pass_in_tiles_refines_the_whole_hole(models):
+    wide = np.tile(picture(), (2, 2, 1))
+    mask = np.zeros(wide.shape[:2], bool)
+    mask[20:220, 20:316] = True
+    given = {**SMALL, "model": models("sd15", "base"), "steps": 1}
+    plain = reknit.fill(wide, mask, params={**given, "steps": 3}, strength=0.8, seed=2)
+    seen: list[str] = []
+    refined = reknit.fill(
+        wide, mask, params={**given, "steps": 3, "refine": 0.4}, strength=0.8, seed=2,
+        progress=lambda step: seen.append(step.stage),
+    )  # fmt: skip
+    assert seen.count("step 1 of 1") > 3
+    assert refined.report.outside_equal
+    changed = (plain.to_numpy() != refined.to_numpy()).any(axis=2)
+    assert changed[mask].mean() > 0.9
 
 
 def test_a_pre_fill_by_the_exemplar_engine_is_what_it_begins_with(models):

@@ -1,5 +1,7 @@
 """The stages give what diffusers' own pipelines give: same inputs, noise, scheduler and steps."""
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,15 @@ diffusers = pytest.importorskip("diffusers")
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from reknit.diffusion import ip_adapter  # noqa: E402
 from reknit.diffusion.denoise import denoise  # noqa: E402
 from reknit.diffusion.predictor import ControlInput  # noqa: E402
 from reknit.diffusion.prepare import prepare  # noqa: E402
 from reknit.diffusion.prompt import encode_prompt  # noqa: E402
 from reknit.diffusion.sampler import Sampler  # noqa: E402
 from tests.diffusion.stages import PROMPT, SIDE, pipeline, placed, scene, theirs  # noqa: E402
+from tests.diffusion.tiny import tiny_networks  # noqa: E402
+from tests.diffusion.tiny_ip_adapter import tiny_ip_adapter  # noqa: E402
 
 STEPS = 4
 TOLERANCE = 1e-4
@@ -107,17 +112,37 @@ def test_other_schedulers(scheduler: str) -> None:
     assert float((made - reference).abs().max()) <= TOLERANCE
 
 
-def test_a_control_network_takes_part_as_in_its_pipeline() -> None:
-    model, (picture, hole) = placed("sd15", "base"), scene()
+def control_network(model: Any) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        network = diffusers.ControlNetModel.from_unet(model.checkpoint.denoiser).eval()
+        network = diffusers.ControlNetModel.from_unet(
+            tiny_networks(model.checkpoint.family.name, "base")["unet"]
+        )
         for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block):
             torch.nn.init.normal_(layer.weight, std=0.1)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "strength", "span"),
+    [
+        ("sd15", "base", 1.0, (0.0, 1.0)),
+        ("sd15", "inpaint", 0.75, (0.0, 1.0)),
+        ("sd15", "base", 1.0, (0.25, 0.75)),
+        ("sdxl", "base", 0.75, (0.0, 0.5)),
+    ],
+)
+def test_a_control_network_takes_part_as_in_its_pipeline(
+    family: str, kind: str, strength: float, span: tuple[float, float]
+) -> None:
+    model, (picture, hole) = placed(family, kind), scene()
+    network = control_network(model)
     edges = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    pipe = diffusers.StableDiffusionControlNetInpaintPipeline(
-        **pipeline(model).components | {"controlnet": network}, requires_safety_checker=False
-    )
+    name = "XL" if family == "sdxl" else ""
+    made = getattr(diffusers, f"StableDiffusion{name}ControlNetInpaintPipeline")
+    known = inspect.signature(made.__init__).parameters
+    parts = {**pipeline(model).components, "controlnet": network, "requires_safety_checker": False}
+    pipe = made(**{part: value for part, value in parts.items() if part in known})
     pipe.set_progress_bar_config(disable=True)
     reference = pipe(
         prompt=PROMPT,
@@ -126,16 +151,58 @@ def test_a_control_network_takes_part_as_in_its_pipeline() -> None:
         mask_image=Image.fromarray(hole.astype(np.uint8) * 255),
         control_image=edges,
         controlnet_conditioning_scale=0.7,
+        control_guidance_start=span[0],
+        control_guidance_end=span[1],
         height=SIDE,
         width=SIDE,
-        strength=1.0,
+        strength=strength,
         guidance_scale=5.0,
         num_inference_steps=STEPS,
         generator=torch.Generator().manual_seed(3),
         output_type="latent",
     ).images
-    controls = [ControlInput(network=network, picture=edges, weight=0.7)]
-    made = ours(model, Sampler(), strength=1.0, guidance=5.0, controls=controls)
-    without = ours(model, Sampler(), strength=1.0, guidance=5.0)
+    controls = [ControlInput(network=network, picture=edges, weight=0.7, start=span[0], end=span[1])]
+    made = ours(model, Sampler(), strength=strength, guidance=5.0, controls=controls)
+    without = ours(model, Sampler(), strength=strength, guidance=5.0)
+    assert float((made - reference).abs().max()) <= TOLERANCE
+    assert float((made - without).abs().max()) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+@pytest.mark.parametrize(("family", "plus"), [("sd15", False), ("sd15", True), ("sdxl", False)])
+def test_an_image_prompt_takes_part_as_in_diffusers(
+    family: str, plus: bool, guidance: float, tmp_path: Path
+) -> None:
+    name = tiny_ip_adapter(tmp_path, family, plus=plus)
+    model = placed(family, "inpaint")
+    seen = np.random.default_rng(5).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    adapter = ip_adapter.open_adapter(name)
+    try:
+        ip_adapter.put_in(adapter, model, 0.6)
+        attended = ip_adapter.embeddings(adapter, seen, model)
+        made = ours(model, Sampler(), strength=1.0, guidance=guidance, image_prompt=attended)
+    finally:
+        ip_adapter.put_in(None, model)
+    without = ours(model, Sampler(), strength=1.0, guidance=guidance)
+    options = {"negative_prompt": "bad", "strength": 1.0, "num_inference_steps": STEPS}
+    plain = theirs(model, **options, guidance_scale=guidance)
+    assert float((without - plain).abs().max()) <= TOLERANCE  # taken out, it leaves no trace
+
+    def with_adapter(pipe: Any) -> None:
+        pipe.load_ip_adapter(
+            str(name.parent.parent), subfolder=name.parent.name, weight_name=name.name, local_files_only=True
+        )
+        pipe.set_ip_adapter_scale(0.6)
+
+    try:
+        reference = theirs(
+            model,
+            prepared=with_adapter,
+            ip_adapter_image=Image.fromarray(seen),
+            **options,
+            guidance_scale=guidance,
+        )
+    finally:
+        ip_adapter._take_out(model.checkpoint.denoiser)
     assert float((made - reference).abs().max()) <= TOLERANCE
     assert float((made - without).abs().max()) > 100 * TOLERANCE

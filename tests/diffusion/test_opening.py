@@ -117,6 +117,16 @@ def test_a_vae_is_not_taken_for_a_text_encoder(flux: Path) -> None:
     assert error.code == "model.part"
 
 
+def test_tokenizers_come_from_the_program_whose_folder_the_weights_lie_in(flux: Path, tmp_path: Path) -> None:
+    there = moved(flux, tmp_path / "ComfyUI" / "models")
+    for name in ("tokenizer", "tokenizer_2"):
+        where = {"tokenizer": "sd1_tokenizer", "tokenizer_2": "text_encoders/t5_tokenizer"}[name]
+        shutil.move(there.parent / name, tmp_path / "ComfyUI" / "comfy" / where)
+    found = opened(there)
+    assert [type(each).__name__[:2] for each in found.tokenizers] == ["CL", "T5"]
+    assert found.tokenizers[1]("the cat").input_ids == opened(flux).tokenizers[1]("the cat").input_ids
+
+
 def test_without_a_text_encoder_beside_it_the_error_names_it(flux: Path, tmp_path: Path) -> None:
     there = moved(flux, tmp_path / "m")
     (tmp_path / "m" / "text_encoders" / "t5xxl_fp16.safetensors").unlink()

@@ -92,7 +92,7 @@ def test_crops_are_worked_at_the_models_own_area_and_their_own_shape(size, famil
 def test_the_size_can_be_overridden_and_a_second_pass_may_be_larger():
     large = Size(width=2000, height=2000)
     assert fit(large, size_rule(found(), 768, 0.0)).scaled == Size(width=768, height=768)
-    assert fit(large, size_rule(found(), None, 0.4)).scaled == Size(width=1024, height=1024)
+    assert fit(large, size_rule(found(), None, 0.4)).scaled == large
     middle = Size(width=700, height=700)
     assert fit(middle, size_rule(found(), None, 0.4)).scaled == middle
 
@@ -130,5 +130,6 @@ def test_a_hostile_parameters_text_only_loses_what_it_does_not_say():
 
 
 def test_the_knobs_with_flags_of_their_own():
-    names = "model prompt negative_prompt steps guidance strength sampler scheduler"
+    names = "model prompt negative_prompt steps guidance strength sampler scheduler "
+    names += "control control_image image_prompt vae text_encoders"
     assert [option.name for option in SHORTCUTS] == names.split()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import reknit
+from reknit.core import codec
 from reknit.core.errors import InputError, NotFound
 from reknit.core.geometry import Box
 from reknit.core.image import Photo
@@ -98,6 +99,13 @@ def test_a_drawn_seed_is_told(pictures: Pictures, ids: tuple[str, str]) -> None:
         ({"engine": "telea", "params": {"quality": "best"}}, InputError, "option.unknown"),
         ({"engine": "network", "params": {"model": "/etc/passwd"}}, InputError, "option.value"),
         ({"engine": "lama", "params": {"model": "..\\net.onnx"}}, InputError, "option.value"),
+        *(
+            ({"engine": engine, "params": {name: "/etc/passwd"}}, InputError, "option.value")
+            for engine in ("auto", "diffusion")
+            for name in ("control", "control_image", "image_prompt", "vae", "text_encoders", "lora")
+        ),
+        ({"engine": "diffusion", "params": {"lora": "ink:0.8, /etc/passwd:1"}}, InputError, "option.value"),
+        ({"engine": "diffusion", "params": {"control_image": "0" * 64}}, NotFound, "picture.missing"),
     ],
 )
 def test_mistakes_are_found_before_the_work(
@@ -167,3 +175,21 @@ def test_an_edit_is_named_as_the_latest_upload_of_its_bytes(
     assert (first["name"], second["name"]) == ("photo.png", "renamed.png")
     assert elsewhere.filename(second["id"]) == "renamed-edited.png"
     assert elsewhere.filename(first["id"]) == "photo-edited.png"
+
+
+def test_pictures_that_options_name_are_uploads(pictures: Pictures, ids: tuple[str, str]) -> None:
+    told = {"control_image": ids[0], "image_prompt": ids[1], "control": "some-net"}
+    given = payload(FillBody, image=ids[0], mask=ids[1], engine="diffusion", params=told)
+    tasks.check(pictures, "fill", given)
+    asked = tasks.fill_request(pictures, given).params
+    assert asked["control"] == "some-net"
+    assert codec.read(asked["control_image"]).size == pictures.info(ids[0]).facts.size
+    word = payload(FillBody, image=ids[0], mask=ids[1], engine="diffusion", params={"control_image": "canny"})
+    tasks.check(pictures, "fill", word)
+    assert tasks.fill_request(pictures, word).params["control_image"] == "canny"
+
+
+def test_an_edit_can_be_a_picture_to_follow(pictures: Pictures, ids: tuple[str, str]) -> None:
+    edit = run(pictures, "fill", payload(FillBody, image=ids[0], mask=ids[1], engine="telea"))["images"][0]
+    file = pictures.file(edit["id"])
+    assert np.array_equal(codec.read(file).pixels, pictures.photo(edit["id"]).pixels)

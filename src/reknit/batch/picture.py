@@ -106,7 +106,7 @@ class Bench:
             container = codec.container_of(output) if Path(output.partition("?")[0]).suffix else None
             photo = result.photos[i]
             if setup.recipe:
-                photo = result.with_recipe(i, container, photo_name=name)
+                photo = result.with_recipe(i, photo_name=name)
             encoded = codec.encode(photo, container=container, quality=setup.quality)
             _check_target(output, item)
             places.check_within(output, setup.within)

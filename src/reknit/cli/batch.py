@@ -66,7 +66,7 @@ LINE_S = 30.0
     "--report", type=FOLDER, metavar="DIR", help="Where ledger and report lie.  [default: OUT/reknit-batch]"
 )
 @click.option("--quality", metavar="1-100", help="Encode anew at this quality; by default each input's.")
-@click.option("--no-recipe", is_flag=True, help="Do not write into PNG files how they were made.")
+@click.option("--no-recipe", is_flag=True, help="Do not write into the pictures how they were made.")
 @click.option("--max-pixels", metavar="PX", help="Refuse pictures with more pixels than this.")
 @click.option("--max-bytes", metavar="BYTES", help="Refuse files larger than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print counts and timings as JSON.")

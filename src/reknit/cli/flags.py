@@ -83,7 +83,7 @@ def output_flags(function: Command) -> Command:
         click.option(
             "--quality", metavar="1-100", help="Encode anew at this quality; by default the input's."
         ),
-        click.option("--no-recipe", is_flag=True, help="Do not write into a PNG file how it was made."),
+        click.option("--no-recipe", is_flag=True, help="Do not write into the file how it was made."),
         click.option("--in-place", is_flag=True, help="Replace the input file."),
         click.option(
             "-o", "--output", type=PICTURE, metavar="OUT", help="Where to write; - for standard output."

@@ -52,7 +52,11 @@ def _show(file: str) -> int:
     picture = codec.read(file)
     found, told = read(picture), read_parameters(picture)
     if found is None and told is None:
-        raise NotFound(f"{file} holds no recipe", code="recipe.missing", hint="only PNG files carry one")
+        raise NotFound(
+            f"{file} holds no recipe",
+            code="recipe.missing",
+            hint="files that Reknit saved do, unless --no-recipe was given",
+        )
     if found is not None:
         print_json({**found.to_dict(), "mask": f"{found.mask.area:,} px of {found.size}"})
     elif told is not None:

@@ -124,7 +124,7 @@ class Job:
             container = codec.container_of(target.paths[i]) if named else None
             photo = result.photos[i]
             if self.recipe:
-                photo = result.with_recipe(i, container, photo_name=self.photo_name)
+                photo = result.with_recipe(i, photo_name=self.photo_name)
             encoded.append(codec.encode(photo, container=container, quality=self.quality))
         return encoded
 

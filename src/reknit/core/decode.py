@@ -249,7 +249,12 @@ def _carried(container: str, data: bytes, image: Any) -> blocks.Found:
 
     block = blob("exif-data")
     block = exif.turned(block.removeprefix(b"Exif\0\0"), 1) if block else None
-    metadata = Metadata(icc=blob("icc-profile-data"), exif=block, xmp=blob("xmp-data"))
+    text: tuple[tuple[str, str], ...] = ()
+    if container != "gif":
+        from reknit.core import isobmff, own_text
+
+        text = own_text.found(block, isobmff.own(data, own_text.AVIF_BOX))
+    metadata = Metadata(icc=blob("icc-profile-data"), exif=block, xmp=blob("xmp-data"), text=text)
     return blocks.without_pictures(blocks.Found(metadata=metadata))
 
 

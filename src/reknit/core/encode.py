@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core import files
+from reknit.core import files, own_text
 from reknit.core import metadata as blocks
 from reknit.core.containers import WRITABLE, Encoded, container_of, libvips
 from reknit.core.errors import InputError, Unavailable
@@ -78,13 +78,17 @@ def encode(photo: Photo, *, container: str | None = None, quality: int | None = 
             hint="save it as PNG or TIFF",
         )
     notes: tuple[str, ...] = ()
+    if container != "png":
+        carried, notes = own_text.written(photo.metadata)
+        photo = replace(photo, metadata=carried)
     if container == "jpeg" and quality is None and origin and origin.data and photo.bits == 8:
         from reknit.core import jpeg
 
         try:
-            return jpeg.resave(photo)
+            encoded = jpeg.resave(photo)
+            return replace(encoded, notes=notes + encoded.notes)
         except jpeg.CannotCarry as why:
-            notes = (f"every block was coded again: {why}",)
+            notes = (*notes, f"every block was coded again: {why}")
     encoded = _encoded(photo, container, quality)
     return replace(encoded, notes=notes + encoded.notes)
 
@@ -98,7 +102,7 @@ def _encoded(photo: Photo, container: str, quality: int | None) -> Encoded:
     if carried.icc and carried.icc[16:20] == b"GRAY" and not (grey and container in ("jpeg", "png", "tiff")):
         carried = replace(carried, icc=None)
         notes.append("the grey ICC profile does not fit RGB samples and was left out")
-    if carried.text and container != "png":
+    if container != "png" and own_text.others(carried):
         notes.append(f"{container.upper()} has no place for PNG text entries")
     if carried.iptc and container not in ("jpeg", "tiff"):
         notes.append(f"{container.upper()} has no place for an IPTC record")

@@ -8,7 +8,7 @@ It knows no pixels and no other container.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
@@ -153,9 +153,75 @@ def user_comment(block: bytes | None) -> str:
         return ""
     kind, text = raw[:8], raw[8:]
     if kind == b"UNICODE\0":  # in the block's order by the standard, big-endian by custom
-        wide = "utf-16-be" if text[:1] == b"\0" or first.order == ">" else "utf-16-le"
+        high, low = text[0::2].count(0), text[1::2].count(0)
+        wide = "utf-16-be" if high > low or (high == low and first.order == ">") else "utf-16-le"
         return text.decode(wide, "replace").strip("\0 ")
     return (text if kind in (b"ASCII\0\0\0", bytes(8)) else raw).decode("utf-8", "replace").strip("\0 ")
+
+
+def with_comment(block: bytes | None, text: str) -> bytes:
+    """Return an EXIF block with a user comment, in place of the one it has; every other byte keeps its place.
+
+    What is new goes behind the block, so that offsets in makers' notes stay right. A block that cannot be read comes
+    back as it is.
+    """
+    value = b"UNICODE\0" + text.encode("utf-16-be", "replace")
+    first = read(block) if block else None
+    if block is None or first is None:
+        entry = Entry(tag=USER_COMMENT, kind=7, count=len(value), value=value, at=0)
+        body = _directory_bytes([], {EXIF_IFD: [entry]}, ">", 8)
+        return b"MM\0*" + struct.pack(">I", 8) + body
+    order, top = first.order, struct.unpack_from(first.order + "I", block, 4)[0]
+    inner = first.number(EXIF_IFD) if EXIF_IFD in first.entries else 0
+    records, link = _records(block, inner, order) if inner else ([], bytes(4))
+    if records is None:
+        return block
+    out = bytearray(block[: _own_start(block, inner, order)])
+    out += bytes(len(out) & 1)
+    if inner:
+        pointer = first.entries[EXIF_IFD].at
+    else:
+        outer, next_link = _records(block, top, order)
+        if outer is None:
+            return block
+        struct.pack_into(order + "I", out, 4, len(out))
+        outer = sorted([*outer, struct.pack(order + "HHII", EXIF_IFD, 4, 1, 0)], key=_tag_in(order))
+        place = next(n for n, record in enumerate(outer) if _tag_in(order)(record) == EXIF_IFD)
+        pointer = len(out) + 2 + 12 * place + 8
+        out += struct.pack(order + "H", len(outer)) + b"".join(outer) + next_link
+    comment = struct.pack(order + "HHII", USER_COMMENT, 7, len(value), len(out))
+    out += value + bytes(len(value) & 1)
+    struct.pack_into(order + "I", out, pointer, len(out))
+    kept = [record for record in records if _tag_in(order)(record) != USER_COMMENT]
+    kept = sorted([*kept, comment], key=_tag_in(order))
+    return bytes(out + struct.pack(order + "H", len(kept)) + b"".join(kept) + link)
+
+
+def _records(block: bytes, at: int, order: str) -> tuple[list[bytes] | None, bytes]:
+    """Return a directory's entries as they are, 12 bytes each, and the link behind them; None if it is cut off."""
+    if at + 2 > len(block):
+        return None, b""
+    count = struct.unpack_from(order + "H", block, at)[0]
+    end = at + 2 + 12 * count
+    if end > len(block):
+        return None, b""
+    return [block[n : n + 12] for n in range(at + 2, end, 12)], block[end : end + 4].ljust(4, b"\0")
+
+
+def _own_start(block: bytes, inner: int, order: str) -> int:
+    """Return where a comment begins that `with_comment` put at the end of a block; else the block's end."""
+    directory = read_at(block, inner, order) if inner else None
+    entry = directory.entries.get(USER_COMMENT) if directory else None
+    if directory is None or entry is None or entry.at >= inner:
+        return len(block)
+    behind = entry.at + len(entry.value) + (len(entry.value) & 1)
+    count = struct.unpack_from(order + "H", block, inner)[0]
+    last = inner + 2 + 12 * count + 4
+    return entry.at if behind == inner and last >= len(block) else len(block)
+
+
+def _tag_in(order: str) -> Callable[[bytes], int]:
+    return lambda record: int(struct.unpack_from(order + "H", record)[0])
 
 
 def from_tiff(data: bytes) -> bytes | None:

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core.geometry import Size, round_up
+from reknit.core.errors import InputError
+from reknit.core.geometry import Box, Size, round_up
 
 _T = TypeVar("_T", np.uint8, np.uint16, np.float32)
 _STRIP_PX = 1 << 18  # pixels of one strip of output: what bounds the float temporaries
@@ -84,6 +85,45 @@ class Fit:
             return array
         margins = ((0, bottom), (0, right), (0, 0))[: array.ndim]
         return np.pad(array, margins, mode="symmetric")
+
+
+_SHAPE = 0.03
+"""How much a picture's ratio of sides may differ from that of the photo it goes with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Where a crop lies in its photo, and how it was fitted: so the same can be cut out of a picture that goes with it.
+
+    Attributes
+    ----------
+    photo : Size
+    box : Box
+        In the photo.
+    fit : Fit
+        From the box to what an engine got.
+    """
+
+    photo: Size
+    box: Box
+    fit: Fit
+
+    def cut(self, picture: NDArray[_T]) -> NDArray[_T]:
+        """Return the crop of a picture (H, W, C) of the photo's view, at whatever size it has.
+
+        Raises
+        ------
+        InputError
+            ``image.shape``: it has not the photo's shape.
+        """
+        size = Size.of(picture.shape)
+        if abs(size.width * self.photo.height / (size.height * self.photo.width) - 1) > _SHAPE:
+            raise InputError(
+                f"a picture of {size} does not lie over a photo of {self.photo}",
+                code="image.shape",
+                hint="give one with the photo's ratio of width to height",
+            )
+        return self.fit.apply(np.ascontiguousarray(resampled(picture, self.photo)[self.box.slices]))
 
 
 def fit(size: Size, rule: SizeRule) -> Fit:

@@ -40,6 +40,21 @@ def with_exif(data: bytes, block: bytes) -> bytes:
     return data[: item.at] + where + data[item.at + 8 :] + box
 
 
+def with_own(data: bytes, name: bytes, content: bytes) -> bytes:
+    """Return a file with a box of one's own (``uuid``, named by 16 bytes) at its end."""
+    return data + struct.pack(">I4s", 24 + len(content), b"uuid") + name + content
+
+
+def own(data: bytes, name: bytes) -> bytes | None:
+    """Return what the last box of that name holds, None if there is none."""
+    found = [
+        data[at + 16 : end]
+        for kind, at, end in _boxes(data, 0, len(data))
+        if kind == b"uuid" and data[at : at + 16] == name
+    ]
+    return found[-1] if found else None
+
+
 def is_lossless(data: bytes) -> bool:
     """Return whether an AVIF file stores RGB samples as they are, as encoders do for lossless pictures."""
     item = _item(data, b"av01")

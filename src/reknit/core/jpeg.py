@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reknit import _native
-from reknit.core import exif
+from reknit.core import exif, own_text
 from reknit.core import metadata as blocks
 from reknit.core.containers import Encoded
 from reknit.core.image import Origin, Photo
@@ -108,9 +108,11 @@ def _segments(photo: Photo, origin: Origin) -> tuple[bytes, int]:
     lying as it did if there is an EXIF block to say so.
     """
     source = origin.data or b""
-    if photo.metadata == blocks.read("jpeg", source).metadata:
-        return blocks.jpeg_kept(source), origin.orientation
-    block = photo.metadata.exif
+    was, block = blocks.read("jpeg", source).metadata, photo.metadata.exif
+    if replace(photo.metadata, exif=was.exif, text=was.text) == was:  # nothing else than a recipe was added
+        told = None if block == was.exif or block is None else exif.turned(block, origin.orientation)
+        kept = blocks.jpeg_kept(source, block=told, recipe=own_text.recipe_of(photo.metadata))
+        return kept, origin.orientation
     metadata = replace(photo.metadata, exif=exif.turned(block, origin.orientation) if block else None)
     return blocks.jpeg_blocks(metadata, same=True, fresh=False), exif.orientation(metadata.exif)
 

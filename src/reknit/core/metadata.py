@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from reknit.core import exif
+from reknit.core import exif, own_text
 from reknit.core.image import Metadata
 
 _JPEG_EXIF = b"Exif\0\0"
@@ -49,7 +49,7 @@ def attach(container: str, data: bytes, metadata: Metadata, *, same: bool, opaqu
     Parameters
     ----------
     container : str
-        What ``data`` is. For AVIF only the EXIF block is replaced; the encoder wrote the rest.
+        What ``data`` is. For AVIF only the EXIF block is replaced and a recipe added; the encoder wrote the rest.
     same : bool
         Whether ``metadata.blocks`` came from the same container and shall be carried back.
     opaque : bool
@@ -64,11 +64,14 @@ def attach(container: str, data: bytes, metadata: Metadata, *, same: bool, opaqu
     if container == "tiff":
         blobs = {exif.ICC: metadata.icc, exif.XMP: metadata.xmp, exif.IPTC: metadata.iptc}
         blobs[exif.PHOTOSHOP] = dict(metadata.blocks).get("photoshop") if same else None
+        blobs[own_text.TIFF_TAG] = own_text.recipe_of(metadata)
         return exif.into_tiff(data, metadata.exif, {tag: blob for tag, blob in blobs.items() if blob})
-    if container == "avif" and metadata.exif:
+    if container == "avif":
         from reknit.core import isobmff
 
-        return isobmff.with_exif(data, metadata.exif)
+        data = isobmff.with_exif(data, metadata.exif) if metadata.exif else data
+        recipe = own_text.recipe_of(metadata)
+        return isobmff.with_own(data, own_text.AVIF_BOX, recipe) if recipe else data
     return data
 
 
@@ -78,7 +81,8 @@ def _found(
     block: bytes | None,
     xmp: bytes | None,
     iptc: bytes | None = None,
-    text: tuple[tuple[str, str], ...] = (),
+    text: tuple[tuple[str, str], ...] | None = None,
+    recipe: bytes | None = None,
     dpi: tuple[float, float] | None = None,
     blocks: tuple[tuple[str, bytes], ...] = (),
     notes: tuple[str, ...] = (),
@@ -88,7 +92,7 @@ def _found(
         exif=exif.turned(block, 1) if block else None,
         xmp=xmp or None,
         iptc=iptc or None,
-        text=text,
+        text=own_text.found(block, recipe) if text is None else text,
         dpi=dpi or _exif_dpi(block),
         blocks=blocks,
     )
@@ -164,6 +168,7 @@ def _read_jpeg(data: bytes) -> Found:
     profile: dict[int, bytes] = {}
     blocks: list[tuple[str, bytes]] = []
     notes: list[str] = []
+    own: list[bytes] = []
     for marker, start, end in jpeg_segments(data):
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             continue
@@ -174,6 +179,8 @@ def _read_jpeg(data: bytes) -> Found:
             xmp = body[len(_JPEG_XMP) :]
         elif marker == 0xE2 and body.startswith(_JPEG_ICC) and len(body) > 14:
             profile[body[12]] = body[14:]
+        elif marker == 0xEF and own_text.is_jpeg_body(body):
+            own.append(body)
         elif marker == 0xE2 and body.startswith(_JPEG_MPF):
             notes.append(
                 "further pictures in the file (preview, gain map, depth) show the old content: left out"
@@ -185,7 +192,16 @@ def _read_jpeg(data: bytes) -> Found:
                 iptc = iptc or _iptc_of(body[len(_PHOTOSHOP) :])
             blocks.append((f"{marker:02X}", body))
     icc = b"".join(profile[number] for number in sorted(profile))
-    return _found(icc=icc, block=block, xmp=xmp, iptc=iptc, dpi=dpi, blocks=tuple(blocks), notes=tuple(notes))
+    return _found(
+        icc=icc,
+        block=block,
+        xmp=xmp,
+        iptc=iptc,
+        recipe=own_text.of_jpeg(own),
+        dpi=dpi,
+        blocks=tuple(blocks),
+        notes=tuple(notes),
+    )
 
 
 def _jfif_dpi(body: bytes) -> tuple[float, float] | None:
@@ -209,17 +225,33 @@ def _iptc_of(resources: bytes) -> bytes | None:
     return None
 
 
-def jpeg_kept(data: bytes) -> bytes:
-    """Return a JPEG file's own APPn and COM segments, in order, without other pictures."""
-    kept = (
-        (marker, _cleaned(f"{marker:02X}", data[start:end]))
-        for marker, start, end in jpeg_segments(data)
-        if (0xE0 <= marker <= 0xEF or marker == 0xFE)
-        and not (marker == 0xE2 and data.startswith(_JPEG_MPF, start))
-    )
-    return b"".join(
-        struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in kept if body is not None
-    )
+def jpeg_kept(data: bytes, *, block: bytes | None = None, recipe: bytes | None = None) -> bytes:
+    """Return a JPEG file's own APPn and COM segments, in order, without other pictures.
+
+    Parameters
+    ----------
+    data
+    block
+        Another EXIF block, to take the place of the file's own, or before everything but JFIF's if it has none.
+    recipe
+        To be added at the end; one that the file has is left out.
+    """
+    kept: list[tuple[int, bytes]] = []
+    for marker, start, end in jpeg_segments(data):
+        body = data[start:end]
+        carried = (0xE0 <= marker <= 0xEF or marker == 0xFE) and not body.startswith(_JPEG_MPF)
+        if not carried or (marker == 0xEF and own_text.is_jpeg_body(body)):
+            continue
+        if block is not None and marker == 0xE1 and body.startswith(_JPEG_EXIF):
+            kept.append((marker, _JPEG_EXIF + block))
+            block = None
+        elif (cleaned := _cleaned(f"{marker:02X}", body)) is not None:
+            kept.append((marker, cleaned))
+    if block is not None:
+        place = next((n for n, (marker, _) in enumerate(kept) if marker != 0xE0), len(kept))
+        kept.insert(place, (0xE1, _JPEG_EXIF + block))
+    kept += [(0xEF, body) for body in own_text.jpeg_bodies(recipe)]
+    return b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in kept)
 
 
 def jpeg_blocks(metadata: Metadata, *, same: bool, fresh: bool) -> bytes:
@@ -248,6 +280,7 @@ def jpeg_blocks(metadata: Metadata, *, same: bool, fresh: bool) -> bytes:
     fields.extend(
         ("E2", _JPEG_ICC + bytes((number, len(parts))) + part) for number, part in enumerate(parts[:255], 1)
     )
+    rest += [("EF", body) for body in own_text.jpeg_bodies(own_text.recipe_of(metadata))]
     return b"".join(
         struct.pack(">BBH", 0xFF, int(name, 16), len(body) + 2) + body
         for name, body in [*first, *fields, *rest]
@@ -378,7 +411,7 @@ def _webp_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _read_webp(data: bytes) -> Found:
-    icc = block = xmp = None
+    icc = block = xmp = recipe = None
     for name, body in _webp_chunks(data):
         if name == b"ICCP":
             icc = body
@@ -386,7 +419,9 @@ def _read_webp(data: bytes) -> Found:
             block = body.removeprefix(_JPEG_EXIF)
         elif name == b"XMP ":
             xmp = body
-    return _found(icc=icc, block=block, xmp=xmp)
+        elif name == own_text.WEBP_CHUNK:
+            recipe = body
+    return _found(icc=icc, block=block, xmp=xmp, recipe=recipe)
 
 
 def webp_lossless(data: bytes) -> bool:
@@ -399,7 +434,8 @@ def webp_lossless(data: bytes) -> bool:
 
 def _attach_webp(data: bytes, metadata: Metadata, *, opaque: bool) -> bytes:
     pictures = [(name, body) for name, body in _webp_chunks(data) if name in (b"VP8 ", b"VP8L", b"ALPH")]
-    if not (metadata.icc or metadata.exif or metadata.xmp) or not pictures:
+    recipe = own_text.recipe_of(metadata)
+    if not (metadata.icc or metadata.exif or metadata.xmp or recipe) or not pictures:
         return data
     name, body = pictures[-1]
     if name == b"VP8L":
@@ -415,6 +451,7 @@ def _attach_webp(data: bytes, metadata: Metadata, *, opaque: bool) -> bytes:
     chunks += pictures
     chunks += [(b"EXIF", metadata.exif)] if metadata.exif else []
     chunks += [(b"XMP ", metadata.xmp)] if metadata.xmp else []
+    chunks += [(own_text.WEBP_CHUNK, recipe)] if recipe else []
     whole = b"WEBP" + b"".join(_webp_chunk(*chunk) for chunk in chunks)
     return struct.pack("<4sI", b"RIFF", len(whole)) + whole
 
@@ -431,6 +468,7 @@ def _read_tiff(data: bytes) -> Found:
         block=exif.from_tiff(data),
         xmp=first.raw(exif.XMP),
         iptc=first.raw(exif.IPTC),
+        recipe=first.raw(own_text.TIFF_TAG),
         dpi=_exif_dpi(data),
         blocks=(("photoshop", first.entries[exif.PHOTOSHOP].value),)
         if exif.PHOTOSHOP in first.entries

@@ -35,6 +35,9 @@ class Option:
         For ``kind='choice'``.
     unit : str
         Shown after the value, e.g. ``"px"``.
+    names : {'', 'model', 'picture'}
+        What of this machine the value may name by a path. Strangers, who ask over HTTP, may name models by their ids
+        and pictures by those of their uploads, and no files.
     help : str
         One sentence.
     """
@@ -47,6 +50,7 @@ class Option:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     unit: str = ""
+    names: Literal["", "model", "picture"] = ""
 
     def check(self, value: Any) -> Any:
         """Return ``value`` as this option's type, or raise `InputError`.

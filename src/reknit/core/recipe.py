@@ -1,8 +1,8 @@
 """How a filled photo was made, as data that lies in the picture itself and is enough to make it again.
 
 A `Recipe` is everything but the photo: engine, its options with the values used, seed, mask, and what the engine
-told of its model. In a PNG file it is the text entry ``reknit`` (JSON) and, for engines that paint from a prompt,
-``parameters`` as AUTOMATIC1111 writes it. Nothing here runs an engine or finds a file.
+told of its model. In a file it is the text ``reknit`` (JSON) and, for engines that paint from a prompt, ``parameters``
+as AUTOMATIC1111 writes it; `reknit.core.own_text` knows where these lie. Nothing here runs an engine or finds a file.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from reknit.core import parameters
+from reknit.core import own_text, parameters
 from reknit.core.errors import InputError
 from reknit.core.geometry import Size
 from reknit.core.image import Photo
 from reknit.core.mask import Mask
 from reknit.core.request import FILL_OPTIONS
 
-KEY = "reknit"
-"""The key of a PNG text entry that holds a recipe."""
+KEY = own_text.RECIPE
+"""The key of the text that holds a recipe."""
 
 FORM = 1
 """The number of the form; a higher one is of a later Reknit."""
@@ -179,12 +179,33 @@ def digest(photo: Photo, added: tuple[int, int, int, int] = (0, 0, 0, 0)) -> str
     return found.hexdigest()
 
 
+NAMED = (
+    "model",
+    "control",
+    "image_prompt_model",
+    "vae",
+    "text_encoders",
+    "lora",
+    "control_image",
+    "image_prompt",
+)
+"""Options of engines that name files of this machine; the last two are pictures."""
+
+PICTURES = NAMED[-2:]
+_LISTS = ("text_encoders", "lora")
+
+
 def portable(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an engine's options without the folders of this machine: a model's file is told by its name."""
-    model = params.get("model")
-    if isinstance(model, str) and Path(model).is_absolute():
-        return MappingProxyType({**params, "model": Path(model).name})
-    return params
+    """Return an engine's options without the folders of this machine: files are told by their names."""
+    told = {name: value for name in NAMED if isinstance(value := params.get(name), str)}
+    for name, value in told.items():
+        parts = value.split(",") if name in _LISTS else [value]
+        told[name] = ", ".join(_name(part.strip()) for part in parts) if value else value
+    return MappingProxyType({**params, **told})
+
+
+def _name(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 def embedded(photo: Photo, recipe: Recipe) -> Photo:

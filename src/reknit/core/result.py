@@ -129,13 +129,12 @@ class FillResult:
         """Write a variation to ``path`` and return notes about the writing.
 
         The suffix chooses the container; metadata, depth and quality are the input's. JPEG blocks that did
-        not change are copied, not encoded again. The file appears whole or not at all. A PNG file holds its
-        recipe, unless ``recipe`` is False; `reknit.replay` makes it again from that.
+        not change are copied, not encoded again. The file appears whole or not at all. It holds its recipe, unless
+        ``recipe`` is False; `reknit.replay` makes it again from that.
         """
         from reknit.core import codec
 
-        container = codec.container_of(path) if Path(path).suffix else None
-        photo = self.with_recipe(index, container) if recipe else self.photos[index]
+        photo = self.with_recipe(index) if recipe else self.photos[index]
         return codec.write(photo, Path(path), quality=quality).notes
 
     def recipe(self, index: int = 0, *, photo_name: str = "") -> Recipe | None:
@@ -165,16 +164,11 @@ class FillResult:
             facts=self.facts,
         )
 
-    def with_recipe(self, index: int = 0, container: str | None = None, *, photo_name: str = "") -> Photo:
-        """Return a variation with its recipe in its text, if it will go into a container that carries that.
-
-        ``container`` is ``"png"``, ``"jpeg"``, …; None for the photo's own.
-        """
+    def with_recipe(self, index: int = 0, *, photo_name: str = "") -> Photo:
+        """Return a variation with its recipe in its text."""
         from reknit.core.recipe import embedded
 
-        photo = self.photos[index]
-        own = photo.origin.container if photo.origin else "png"
-        recipe = self.recipe(index, photo_name=photo_name) if (container or own) == "png" else None
+        photo, recipe = self.photos[index], self.recipe(index, photo_name=photo_name)
         return photo if recipe is None else embedded(photo, recipe)
 
     def to_numpy(self, index: int = 0) -> Samples:

@@ -58,6 +58,8 @@ class Checkpoint:
         The folder in which digests are remembered.
     loras : dict of Path to float or (float, float)
         Those that are loaded, with their weights; `reknit.diffusion.lora` keeps it.
+    adapter : reknit.diffusion.ip_adapter.Adapter or None
+        The IP-Adapter in its denoiser; that module keeps it.
     """
 
     family: Family
@@ -76,6 +78,7 @@ class Checkpoint:
     loras: dict[Path, float | tuple[float, float]] = field(
         default_factory=dict[Path, "float | tuple[float, float]"]
     )
+    adapter: Any = None
     _digest: str = field(default="", init=False, repr=False)
 
     @property
@@ -136,7 +139,7 @@ def open_checkpoint(
     vae
         A file or folder with the VAE to use instead of the checkpoint's own.
     text_encoders
-        The same for the first text encoders, in the order of `Family.text`.
+        The same for the text encoders, in any order: what each is, its file tells.
     tokenizers
         One for each text encoder, instead of those that would be found.
     models
@@ -165,8 +168,8 @@ def open_checkpoint(
     found = parts.of_folder(where.main) if where.main.is_dir() else parts.of_file(where.main)
     given = dict(where.parts)
     given |= {"vae": Path(vae)} if vae is not None else {}
-    texts = parts.TEXT_PARTS[: len(found.family.text)]
-    given |= {name: Path(path) for name, path in zip(texts, text_encoders, strict=False)}
+    texts = parts.in_order(Path(path) for path in text_encoders)
+    given |= dict(zip(parts.TEXT_PARTS[: len(found.family.text)], texts, strict=False))
     for part, path in given.items():
         found.found[part] = parts.of_part(path, part, found.family, found.kind)
     if not with_vae:

@@ -1,7 +1,8 @@
-"""ControlNets: networks beside the denoiser that follow a picture, opened from a folder or one file.
+"""ControlNets: networks beside the denoiser that follow a picture, found, opened from a folder or one file, placed.
 
-It builds the network and tells its family and what kind of picture it follows, as far as its name says that. How
-its output enters the denoising is `reknit.diffusion.denoise`'s; it makes no edges or depths out of photos.
+It tells a network's family from its contents and what kind of picture it follows as far as its name says that. How
+its output enters the denoising is `reknit.diffusion.denoise`'s; the pictures are
+`reknit.diffusion.control_pictures`'.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -10,16 +11,24 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reknit.core.errors import InputError, NotFound
-from reknit.diffusion import components, original, weights
-from reknit.diffusion.checkpoint import Checkpoint
+from reknit.diffusion import components, original, sources, weights
 from reknit.diffusion.families import configs
 from reknit.diffusion.fitted import fitted
+from reknit.diffusion.memory import memory_guard
 from reknit.diffusion.weights import Tensors, shape
+from reknit.models.identify import identify
+
+if TYPE_CHECKING:
+    from reknit.diffusion.checkpoint import Checkpoint
+    from reknit.diffusion.placed import Placed
+    from reknit.models.store import Store
 
 KINDS = (
     "inpaint",
@@ -58,6 +67,89 @@ class Control:
     path: Path
 
 
+def locate_controlnet(name: str, models: Store | None = None) -> Path:
+    """Return where a ControlNet lies.
+
+    Parameters
+    ----------
+    name
+        A path, a file's name with or without its ending as A1111 lists it, or a hub repository in the local cache.
+    models
+        The models on this machine.
+
+    Raises
+    ------
+    NotFound
+        ``control.unknown``, with the nearest name as its hint.
+    """
+    return sources.named(name, "ControlNet", models, code="control.unknown")
+
+
+def family_of(path: Path) -> str:
+    """Return the family of a ControlNet from its file's header or its folder's configuration; reads no weight.
+
+    Raises
+    ------
+    InputError
+        ``control.format``, ``model.damaged``
+    """
+    if path.is_dir():
+        with suppress(OSError, ValueError):
+            config: Any = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            if str(config.get("_class_name", "")).startswith("Flux"):
+                return "flux"
+            return _BY_WIDTH.get(config.get("cross_attention_dim", 0), "unknown")
+        raise _no_control(path)
+    with suppress(InputError):
+        found = identify(path)
+        if found.kind == "control":
+            return found.family
+    raise _no_control(path)
+
+
+def kind_of(path: Path) -> str:
+    """Return what the name of a ControlNet says it follows: one of `KINDS`, or ``unknown``."""
+    name = path
+    if path.stem.startswith("diffusion_pytorch_model"):
+        name = path.parent
+    if name.parent.name == "snapshots":
+        name = name.parent.parent
+    return next((kind for kind in KINDS if kind in name.name.lower()), "unknown")
+
+
+def check_family(path: Path, made: str, wanted: str) -> None:
+    """Raise `InputError` (``control.family``) unless a ControlNet was made for the family of a model."""
+    if made != wanted:
+        raise InputError(
+            f"the ControlNet {path.name} was made for {made}, and the model is {wanted}",
+            code="control.family",
+            hint=f"take a ControlNet for {wanted}",
+            control=made,
+            checkpoint=wanted,
+        )
+
+
+@contextmanager
+def at_work(control: Control, placed: Placed) -> Generator[Any]:
+    """Have a ControlNet on a placement's device, in its type, inside the ``with``.
+
+    It stays there afterwards where nothing of the checkpoint is offloaded either.
+
+    Raises
+    ------
+    OutOfMemory
+    """
+    network = control.network
+    components.cast(network, placed.dtype)
+    with memory_guard(f"bringing the ControlNet to {placed.device}", placed.device):
+        weights.extra("torch").nn.Module.to(network, placed.device)
+    try:
+        yield network
+    finally:
+        if placed.placement.offload != "none":
+            weights.extra("torch").nn.Module.to(network, "cpu")
+
+
 def open_controlnet(path: str | Path, *, checkpoint: Checkpoint | None = None, dtype: Any = None) -> Control:
     """Open a ControlNet.
 
@@ -91,14 +183,12 @@ def open_controlnet(path: str | Path, *, checkpoint: Checkpoint | None = None, d
         config = _config(tensors, where)
     else:
         raise _no_control(where)
+    if "task_embedding" in tensors:
+        raise _no_control(where, "a network of several kinds in one (union)")
     flux = "controlnet_x_embedder.weight" in tensors
     family = "flux" if flux else _BY_WIDTH.get(config.get("cross_attention_dim", 0), "unknown")
-    if checkpoint is not None and family != checkpoint.family.name:
-        raise InputError(
-            f"the ControlNet {where.name} was made for {family}, and the checkpoint is {checkpoint.family.name}",
-            code="control.family",
-            hint=f"take a ControlNet for {checkpoint.family.name}",
-        )
+    if checkpoint is not None:
+        check_family(where, family, checkpoint.family.name)
     made = getattr(weights.extra("diffusers"), "FluxControlNetModel" if flux else "ControlNetModel")
     known = inspect.signature(made.__init__).parameters
     with components.weightless():
@@ -106,7 +196,7 @@ def open_controlnet(path: str | Path, *, checkpoint: Checkpoint | None = None, d
     components.filled(network, tensors, str(file))
     if dtype is not None:
         components.cast(network, dtype)
-    return Control(network=network, family=family, kind=_kind(where), path=where)
+    return Control(network=network, family=family, kind=kind_of(where), path=where)
 
 
 def _diffusers_names(tensors: Tensors) -> Tensors:
@@ -146,14 +236,9 @@ def _config(tensors: Tensors, where: Path) -> dict[str, Any]:
     }
 
 
-def _kind(path: Path) -> str:
-    name = path.name.lower()
-    return next((kind for kind in KINDS if kind in name), "unknown")
-
-
-def _no_control(path: Path) -> InputError:
+def _no_control(path: Path, why: str = "") -> InputError:
     return InputError(
-        f"{path} is no ControlNet that Reknit reads",
+        f"{path} is no ControlNet that Reknit reads" + (f": it is {why}" if why else ""),
         code="control.format",
         hint="a folder of diffusers, or a file with weights of controlnet_cond_embedding or control_model",
         path=str(path),

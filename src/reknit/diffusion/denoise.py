@@ -82,6 +82,7 @@ def denoise(
     keep_known: bool | None = None,
     soft_mask: SoftMask | None = None,
     controls: Sequence[ControlInput] = (),
+    image_prompt: tuple[torch.Tensor, torch.Tensor] | None = None,
     cache_skip: float = 0.0,
     on_step: OnStep | None = None,
 ) -> torch.Tensor:
@@ -110,6 +111,8 @@ def denoise(
         Inpainting as ComfyUI does it, instead of that.
     controls
         Control networks.
+    image_prompt
+        What an IP-Adapter that was put in attends to: `reknit.diffusion.ip_adapter.embeddings`.
     cache_skip
         Above 0, evaluations that would change little are skipped: see `reknit.diffusion.step_skip`.
     on_step
@@ -156,6 +159,8 @@ def denoise(
             guidance=guidance,
             rescale=guidance_rescale,
             controls=controls,
+            steps=run.steps,
+            image_prompt=image_prompt,
         )
         skip = StepSkip(threshold=cache_skip, total=run.steps) if cache_skip > 0 else None
         return walk.go(predictor, skip, eta, add_noise=add_noise)

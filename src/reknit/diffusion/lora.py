@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, filterwarnings
 
-from reknit.core.errors import InputError, NotFound, nearest_name
-from reknit.diffusion import weights
+from reknit.core.errors import InputError, NotFound
+from reknit.diffusion import sources, weights
 from reknit.diffusion.checkpoint import Checkpoint
 from reknit.diffusion.components import BUILDING
 from reknit.diffusion.memory import OutOfMemory, memory_guard
-from reknit.models import layouts
 
 if TYPE_CHECKING:
     from reknit.diffusion.placed import Placed
@@ -164,22 +163,7 @@ def locate_lora(name: str, models: Store | None = None) -> Path:
     NotFound
         ``lora.unknown``, with the nearest name as its hint.
     """
-    if Path(name).is_file():
-        return Path(name)
-    known: dict[str, Path] = {}
-    for folder in models.folders() if models is not None else []:
-        for inside in (folder, *(folder / each for each in ("Lora", "loras", "LyCORIS"))):
-            if inside.is_dir() and (inside != folder or inside.name.lower() in ("lora", "loras", "lycoris")):
-                for path in layouts.weight_files(inside):
-                    known.setdefault(path.stem.lower(), path)
-    if name.lower() in known:
-        return known[name.lower()]
-    raise NotFound(
-        f"there is no LoRA {name!r}",
-        code="lora.unknown",
-        hint=nearest_name(name.lower(), known) if known else "give its file, or put it into a folder loras",
-        lora=name,
-    )
+    return sources.named(name, "LoRA", models, code="lora.unknown")
 
 
 def _adapter(key: Path) -> str:

@@ -147,6 +147,22 @@ def of_part(path: Path, part: str, made: Family, kind: str) -> Part:
     return _part(part, wanted, configs(made.name, kind), own, where)
 
 
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """Return text encoders in the order of `Family.text`, whatever order they came in: smaller CLIPs first, T5 last.
+
+    Raises
+    ------
+    InputError, NotFound
+        As `reknit.models.identify.identify`.
+    """
+
+    def rank(path: Path) -> tuple[bool, int]:
+        found = identify((weights.weight_file(path) or path) if path.is_dir() else path)
+        return found.family == "t5", found.parameters
+
+    return sorted(paths, key=rank)
+
+
 def variants(name: str, kind: str, tensors: Mapping[str, Any], path: Path) -> list[str]:
     """Return which variants of its family a single file is: names in the family's configurations.
 

@@ -39,7 +39,7 @@ class ControlInput:
         As the network wants it: usually from 0 to 1; for inpainting networks -1 in the hole.
     weight : float
     start, end : float
-        The part of the walk it takes part in, 0 to 1.
+        The part of the walk it takes part in, 0 to 1: steps that lie wholly within.
     by_level : bool
         Whether ``start`` and ``end`` are parts of all the model's noise levels, as ComfyUI counts, whatever of them
         is walked.
@@ -55,11 +55,12 @@ class ControlInput:
     by_level: bool = False
     texts: Literal["both", "positive", "negative"] = "both"
 
-    def takes_part(self, done: float, step: float) -> bool:
-        """Whether it has a say when ``done`` of the walk is done, at training step ``step``."""
+    def takes_part(self, done: float, share: float, step: float) -> bool:
+        """Return whether it is asked at training step ``step``, which is ``share`` of the walk after ``done`` of it."""
         if self.by_level:
-            done = 1 - step / _LAST_STEP
-        return (self.start <= 0 or self.start <= done) and (self.end >= 1 or done <= self.end)
+            level = 1 - step / _LAST_STEP
+            return (self.start <= 0 or self.start <= level) and (self.end >= 1 or level <= self.end)
+        return self.start <= done + 1e-6 and done + share <= self.end + 1e-6
 
 
 class Predictor(Protocol):
@@ -84,6 +85,8 @@ class UNetPredictor:
     guidance: float
     rescale: float = 0.0
     controls: Sequence[ControlInput] = ()
+    steps: int = 1
+    image_prompt: tuple[torch.Tensor, torch.Tensor] | None = None
     _calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def __post_init__(self) -> None:
@@ -124,6 +127,11 @@ class UNetPredictor:
                 "text_embeds": pooled.to(device, dtype),
                 "time_ids": torch.tensor([ids], dtype=dtype, device=device).repeat(rows, 1),
             }
+        if self.image_prompt is not None:
+            wanted, without = self.image_prompt
+            rows = [without if text is self.conditioning.negative else wanted for text in texts]
+            seen = torch.cat([row.repeat_interleave(self.count, dim=0) for row in rows])
+            call.setdefault("added_cond_kwargs", {})["image_embeds"] = [seen.to(device, dtype)]
         if self.condition is not None:
             beside = self.condition.to(device, dtype)
             beside = beside.repeat(self.count // beside.shape[0], 1, 1, 1)
@@ -151,7 +159,7 @@ class UNetPredictor:
     ) -> torch.Tensor:
         extra: dict[str, Any] = {}
         for control in self.controls:
-            if control.takes_part(done, float(step)):
+            if control.takes_part(done, 1 / self.steps, float(step)):
                 self._add(extra, control, scaled, step, call)
         if "beside" in call:
             scaled = torch.cat([scaled, call["beside"]], dim=1)
@@ -211,6 +219,8 @@ class FluxPredictor:
     guidance: float = 1.0
     rescale: float = 0.0
     controls: Sequence[ControlInput] = ()
+    steps: int = 1
+    image_prompt: tuple[torch.Tensor, torch.Tensor] | None = None
     _beside: torch.Tensor | None = None
     _places: torch.Tensor | None = None
     _texts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])

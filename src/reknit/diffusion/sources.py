@@ -6,13 +6,14 @@ the folders other programs keep them in. It opens no network connection and buil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reknit.core.errors import InputError, NotFound, ReknitError
+from reknit.core.errors import InputError, NotFound, ReknitError, nearest_name
 from reknit.models import layouts
 from reknit.models.identify import identify
 
@@ -24,6 +25,19 @@ _FOLDERS = {
     "text_encoder": ("text_encoders", "clip", "text_encoder"),
     "text_encoder_2": ("text_encoders", "clip", "text_encoder"),
 }
+FOLDERS = {
+    "LoRA": ("Lora", "loras", "LyCORIS"),
+    "ControlNet": ("ControlNet", "controlnet", "control_net"),
+    "VAE": _FOLDERS["vae"],
+    "text encoder": _FOLDERS["text_encoder"],
+    "IP-Adapter": ("ipadapter", "ip_adapter", "ip-adapter", "ControlNet", "controlnet"),
+    "image encoder": ("clip_vision", "image_encoder", "ClipVision"),
+}
+"""What A1111 and ComfyUI call the folders in which a kind of weights lies, beside or below those of models."""
+
+_LABEL = re.compile(r"\s*\[[0-9a-f]{8,10}\]$")
+"""What A1111 writes after a name in its lists."""
+
 _WANTED = {"vae": ("vae", "flux"), "text_encoder": ("text", "clip"), "text_encoder_2": ("text", "t5")}
 _NAMES = {
     "vae": ("ae.", "flux"),
@@ -75,9 +89,9 @@ def locate(source: str | Path, models: Store | None = None, hub_cache: Path | No
     if path.exists():
         return Source(main=path, names=(path.name if path.is_file() else f"{path.parent.name}/{path.name}",))
     name = str(source)
-    snapshot = _snapshot(name, hub_cache)
-    if snapshot is not None:
-        return Source(main=snapshot, names=(name,))
+    cached = snapshot(name, hub_cache)
+    if cached is not None:
+        return Source(main=cached, names=(name,))
     if models is None:
         raise NotFound(
             f"there is no file or folder {name}", code="model.unknown", hint="reknit models list", model=name
@@ -92,6 +106,65 @@ def locate(source: str | Path, models: Store | None = None, hub_cache: Path | No
     return Source(
         main=whole if parts and whole else main, parts=parts, names=(name, card.id, card.title, main.name)
     )
+
+
+def kept(what: str, models: Store | None) -> dict[str, Path]:
+    """Return the weight files of a kind on this machine by their names in lower case, without endings.
+
+    Parameters
+    ----------
+    what
+        A key of `FOLDERS`.
+    models
+    """
+    names = FOLDERS[what]
+    found: dict[str, Path] = {}
+    for folder in models.folders() if models is not None else []:
+        for inside in (folder, *(folder / each for each in names)):
+            if inside.is_dir() and (inside != folder or inside.name.lower() in {n.lower() for n in names}):
+                for path in layouts.weight_files(inside):
+                    found.setdefault(path.stem.lower(), path)
+    return found
+
+
+def named(name: str, what: str, models: Store | None, *, code: str) -> Path:
+    """Return where the weights of a kind lie that users call ``name``.
+
+    Parameters
+    ----------
+    name
+        A path; a file's name with or without its ending, as A1111 and ComfyUI list it; or a hub repository that the
+        local cache holds.
+    what
+        A key of `FOLDERS`.
+    models
+        The models on this machine.
+    code
+        Of the error.
+
+    Raises
+    ------
+    NotFound
+        With the nearest name as its hint.
+    """
+    path = Path(name).expanduser()
+    if path.is_file() or (path.is_dir() and what != "LoRA"):
+        return path
+    bare = _LABEL.sub("", name).strip()
+    wanted = (Path(bare).stem if Path(bare).suffix.lower() in layouts.SUFFIXES else bare).lower()
+    known = kept(what, models)
+    found = known.get(wanted)
+    if found is None and models is not None and bare.count("/") == 1:
+        found = snapshot(bare, models.hub_cache, "config.json")
+    if found is None:
+        folder = FOLDERS[what][0]
+        raise NotFound(
+            f"there is no {what} {name!r}",
+            code=code,
+            hint=nearest_name(wanted, known) if known else f"give its file, or put it into a folder {folder}",
+            name=name,
+        )
+    return found
 
 
 def beside(main: Path, part: str, models: Store | None = None) -> Path | None:
@@ -137,8 +210,8 @@ def _near(main: Path, part: str, models: Store | None) -> Iterator[Path]:
     yield main.parent
 
 
-def _snapshot(name: str, hub_cache: Path | None) -> Path | None:
-    """Return the newest snapshot of a hub repository that holds a model's folder."""
+def snapshot(name: str, hub_cache: Path | None, holding: str = "model_index.json") -> Path | None:
+    """Return the newest snapshot of a hub repository in the cache that holds a file; None if there is none."""
     if hub_cache is None or name.count("/") != 1:
         return None
     folder = hub_cache / f"models--{name.replace('/', '--')}"
@@ -149,4 +222,4 @@ def _snapshot(name: str, hub_cache: Path | None) -> Path | None:
         )
     with suppress(OSError):
         revisions += sorted((folder / "snapshots").iterdir())
-    return next((each for each in revisions if (each / "model_index.json").is_file()), None)
+    return next((each for each in revisions if (each / holding).is_file()), None)

@@ -1,4 +1,5 @@
-"""Tokenizers without the network: from beside the model, from the hub's cache, or from a package that ships one.
+"""Tokenizers without the network: from beside the model, from ComfyUI's or Forge's folder, from the hub's cache, or
+from a package that ships one.
 
 The vocabulary of CLIP is in several small packages; T5's comes from the disk, or from the GGUF file of the text
 encoder itself. It knows no weights.
@@ -23,6 +24,17 @@ PACKAGES = ("open_clip", "clip", "mobileclip")
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 _MERGES = 49_152 - 256 - 2
 """The file holds more; CLIP was trained with these: 49 408 tokens with the bytes and the two marks."""
+
+_PROGRAMS = {
+    "t5-xxl": (
+        "comfy/text_encoders/t5_tokenizer",
+        "backend/huggingface/black-forest-labs/FLUX.1-dev/tokenizer_2",
+    ),
+    "clip-l": ("comfy/sd1_tokenizer", "backend/huggingface/black-forest-labs/FLUX.1-dev/tokenizer"),
+}
+"""Where ComfyUI and Forge keep tokenizers, below their own folders; weights lie below those too."""
+
+_WORDS = ("tokenizer.json", "spiece.model", "vocab.json")
 
 _HINTS = {
     "clip": "pip install --no-deps open-clip-torch, which ships it; or put the folder tokenizer of the model's "
@@ -123,6 +135,9 @@ def _one(
     for folder in near:
         if (folder / name).is_dir():
             return opened(folder / name, text)
+    beside = [*near, *([weights.parent] if weights is not None else [])]
+    for program in _of_programs(beside, text):
+        return opened(program, text)
     kind = "t5" if text == "t5-xxl" else "clip"
     if weights is not None and weights.suffix.lower() == ".gguf" and (made := _of_gguf(weights)) is not None:
         return made
@@ -138,6 +153,14 @@ def _one(
         hint=_HINTS[kind],
         text=text,
     )
+
+
+def _of_programs(near: Iterable[Path], text: str) -> Iterator[Path]:
+    """Yield the tokenizers of the programs in whose folders the weights lie."""
+    for folder in dict.fromkeys(above for each in near for above in each.resolve().parents):
+        for name in _PROGRAMS.get(text, ()):
+            if any((folder / name / words).is_file() for words in _WORDS):
+                yield folder / name
 
 
 def _in_cache(hub_cache: Path | None, kind: str) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core.fit import SizeRule
+from reknit.core.fit import Frame, SizeRule
 from reknit.core.image import Samples
 from reknit.core.options import Option
 from reknit.core.progress import Report
@@ -111,12 +111,16 @@ class Crop:
         The part of ``hole`` whose values will be used; an engine may skip the rest.
     source : ndarray of bool, (H, W)
         Where an exemplar engine may copy from (never inside ``hole``); others ignore it.
+    frame : Frame or None
+        Where in the photo it lies, for engines to which options give further pictures of the same view; None if it
+        lies in none.
     """
 
     pixels: Samples
     hole: Hole
     target: Hole
     source: Hole
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

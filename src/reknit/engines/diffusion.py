@@ -15,7 +15,8 @@ from typing import Any
 from reknit.core.errors import Unavailable
 from reknit.core.progress import Reporter
 from reknit.engines.base import EngineSpec, Models, Needs, Session, Told
-from reknit.engines.diffusion_defaults import settled, size_rule
+from reknit.engines.diffusion_defaults import REFINE_SCALE, settled, size_rule
+from reknit.engines.diffusion_further import located
 from reknit.engines.diffusion_models import Found, find
 from reknit.engines.diffusion_options import OPTIONS
 
@@ -53,13 +54,15 @@ class DiffusionEngine:
         Raises
         ------
         NotFound, Unavailable, InputError
-            There is no such model, it is not installed, or nothing here runs it; an unknown sampler.
+            There is no such model, it is not installed, or nothing here runs it; an unknown sampler; what
+            `diffusion_further.located` says of further models.
         """
         from reknit.diffusion.sampler import sampler
 
         found = find(params["model"], models)
         sampler(params["sampler"], params["scheduler"])
         values, notes = settled(params, found)
+        values = located(values, found, None if models is None else models())
         rule = size_rule(found, params["side"], params["refine"])
         side = params["side"] or found.native_px
         spec = replace(
@@ -103,12 +106,13 @@ class DiffusionEngine:
         if self.found is None:
             raise _no_model()
         areas = self.spec.size_rule.areas or (0, 0)
-        placement = placement_for(self.values, weight_bytes=self.found.bytes, area=areas[1])
-        found, models = self.found, self.models
+        most = min(areas[1], areas[0] * REFINE_SCALE**2)
+        placement = placement_for(self.values, weight_bytes=self.found.bytes, area=most)
+        found, values, models = self.found, self.values, self.models
         return DiffusionSession(
             found=found,
             placement=placement,
-            painter=lambda: load(found, placement, models, Reporter()),
+            painter=lambda: load(found, values, placement, models, Reporter()),
             threads=threads,
             area=areas[0],
         )

@@ -15,7 +15,10 @@ from reknit.diffusion.distilled import DISTILLED
 from reknit.engines.diffusion_models import Found
 
 REFINE_SCALE = 2
-"""How much larger, a side, the second pass may work than the first."""
+"""How much larger, a side, the second pass works than the first in one piece; what is larger it does in tiles."""
+
+MOST_PX = 1 << 25
+"""Pixels of a crop that gets a second pass."""
 
 MAX_UPSCALE = 64.0
 """How much a small crop is enlarged at the most: models paint badly far below the size they were trained for."""
@@ -89,5 +92,5 @@ def size_rule(found: Found, side: int | None, refine: float) -> SizeRule:
         Above 0, crops may be larger, for a second pass.
     """
     area = (side or found.native_px) ** 2
-    most = area * REFINE_SCALE**2 if refine > 0 else area
+    most = max(MOST_PX, area) if refine > 0 else area
     return SizeRule(multiple=found.multiple_px, areas=(area, most), max_upscale=MAX_UPSCALE)

@@ -22,6 +22,7 @@ OPTIONS: tuple[Option, ...] = (
         default=None,
         help="a model's id, a repository in the hub's cache, a folder of diffusers, or a .safetensors or .gguf "
         "file; by default the first that is installed",
+        names="model",
     ),
     Option(
         name="prompt",
@@ -112,6 +113,82 @@ OPTIONS: tuple[Option, ...] = (
         kind="text",
         default="",
         help="LoRA files or ids with their weights, such as 'detail:0.8, film.safetensors:1'",
+        names="model",
+    ),
+    Option(
+        name="control",
+        kind="text",
+        default=None,
+        help="a ControlNet for Stable Diffusion: a file, a folder of diffusers, or its name as A1111 lists it",
+        names="model",
+    ),
+    Option(
+        name="control_image",
+        kind="text",
+        default=None,
+        help="what it follows: a picture of the photo's view, or inpaint, canny or photo, which are made from the "
+        "photo; by default what the ControlNet's name says",
+        names="picture",
+    ),
+    Option(
+        name="control_strength",
+        kind="float",
+        default=1.0,
+        minimum=0,
+        maximum=2,
+        help="how closely the ControlNet is followed",
+    ),
+    Option(
+        name="control_start",
+        kind="float",
+        default=0.0,
+        minimum=0,
+        maximum=1,
+        help="the share of the steps after which the ControlNet begins",
+    ),
+    Option(
+        name="control_end",
+        kind="float",
+        default=1.0,
+        minimum=0,
+        maximum=1,
+        help="the share of the steps after which the ControlNet ends",
+    ),
+    Option(
+        name="image_prompt",
+        kind="text",
+        default=None,
+        help="a picture to take after, as the prompt's words; needs an IP-Adapter for the model",
+        names="picture",
+    ),
+    Option(
+        name="image_prompt_weight",
+        kind="float",
+        default=1.0,
+        minimum=0,
+        maximum=2,
+        help="how much of the picture to take after comes through",
+    ),
+    Option(
+        name="image_prompt_model",
+        kind="text",
+        default=None,
+        help="the IP-Adapter: a file or its name; by default the one here that fits the model",
+        names="model",
+    ),
+    Option(
+        name="vae",
+        kind="text",
+        default=None,
+        help="a VAE to use instead of the model's own, or for a file that holds none: a file, a folder, or its name",
+        names="model",
+    ),
+    Option(
+        name="text_encoders",
+        kind="text",
+        default=None,
+        help="text encoders likewise, with commas between, in any order: 'clip_l.safetensors, t5xxl_fp8.safetensors'",
+        names="model",
     ),
     Option(
         name="softness",
@@ -128,7 +205,7 @@ OPTIONS: tuple[Option, ...] = (
         default=0.0,
         minimum=0,
         maximum=1,
-        help="a second pass at up to twice the size with this strength, such as 0.4; 0 for none",
+        help="a second pass at the photo's own size with this strength, such as 0.4; 0 for none",
     ),
     Option(
         name="vary_seed",
@@ -204,12 +281,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 
-SHORTCUTS = tuple(
-    option
-    for option in OPTIONS
-    if option.name
-    in ("model", "prompt", "negative_prompt", "strength", "steps", "guidance", "sampler", "scheduler")
+_SHORT = (
+    *("model", "prompt", "negative_prompt", "strength", "steps", "guidance", "sampler", "scheduler"),
+    *("control", "control_image", "image_prompt", "vae", "text_encoders"),
 )
+SHORTCUTS = tuple(option for option in OPTIONS if option.name in _SHORT)
 """The knobs that have a flag and an argument of their own."""
 
 _CONTENT_WORDS = {

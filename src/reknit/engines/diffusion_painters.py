@@ -7,8 +7,9 @@ values for every knob; how crops come to that size, and what a hole holds before
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,14 +20,20 @@ from reknit.core.progress import Part, Report
 from reknit.diffusion.placement import Placement
 from reknit.diffusion.stage_cache import StageCache, identity, key_of
 from reknit.engines.base import Models
+from reknit.engines.diffusion_further import paths
 from reknit.engines.diffusion_models import Found
 from reknit.engines.diffusion_options import size_of
 from reknit.engines.kept import KEPT
 
 if TYPE_CHECKING:
+    import torch
+
+    from reknit.diffusion.controlnet import Control
     from reknit.diffusion.denoise import StepInfo
-    from reknit.diffusion.pipelines import Adapter
+    from reknit.diffusion.ip_adapter import Adapter
+    from reknit.diffusion.pipelines import Adapter as Pipeline
     from reknit.diffusion.placed import Placed
+    from reknit.diffusion.predictor import ControlInput
     from reknit.diffusion.variation import Variation
 
 Note = Callable[[str], None]
@@ -58,6 +65,10 @@ class Order:
         Of every option, none left open that the model has a usual value for.
     seeds : tuple of int
         One for each picture.
+    control : ndarray of float32, (H, W, 3), or None
+        What the ControlNet follows.
+    image_prompt : ndarray of uint8, (h, w, 3), or None
+        A picture to take after, of any size.
     """
 
     pixels: Picture
@@ -66,6 +77,8 @@ class Order:
     strength_map: NDArray[np.float32] | None
     values: Mapping[str, Any]
     seeds: tuple[int, ...]
+    control: NDArray[np.float32] | None = None
+    image_prompt: Picture | None = None
 
 
 class Painter(Protocol):
@@ -101,6 +114,8 @@ class NativePainter:
     placed: Placed
     cache: StageCache
     models: Models | None = None
+    _control: Control | None = field(default=None, init=False)
+    _adapter: Adapter | None = field(default=None, init=False)
 
     @property
     def placement(self) -> Placement:
@@ -121,6 +136,7 @@ class NativePainter:
         chosen = sampler(values["sampler"], values["scheduler"])
         report.step("reading the prompt", 0.0)
         self._take_loras(values)
+        seen = self._image_prompt(order)
         conditioning = encode_prompt(
             placed,
             values["prompt"],
@@ -159,24 +175,72 @@ class NativePainter:
         key = self._key(order)
         latents = _undecoded.get(key)
         if latents is None:
-            latents = denoise(
-                placed,
-                conditioning,
-                prepared,
-                chosen,
-                steps=values["steps"],
-                strength=values["strength"],
-                guidance=values["guidance"] if guided else 1.0,
-                guidance_rescale=values["guidance_rescale"],
-                eta=values["eta"],
-                cache_skip=values["cache_skip"],
-                on_step=on_step,
-            ).cpu()  # off the device, which has to be free if decoding runs out of memory
+            with self._controls(order) as controls:
+                latents = denoise(
+                    placed,
+                    conditioning,
+                    prepared,
+                    chosen,
+                    steps=values["steps"],
+                    strength=values["strength"],
+                    guidance=values["guidance"] if guided else 1.0,
+                    guidance_rescale=values["guidance_rescale"],
+                    eta=values["eta"],
+                    controls=controls,
+                    image_prompt=seen,
+                    cache_skip=values["cache_skip"],
+                    on_step=on_step,
+                ).cpu()  # off the device, which has to be free if decoding runs out of memory
         _undecoded.put(key, latents)
         report.step("decoding", _STEPPED)
         made = decode(placed, latents, note=note)
         _undecoded.drop(key)
         return [np.rint(picture * 255).astype(np.uint8) for picture in made]
+
+    @contextmanager
+    def _controls(self, order: Order) -> Generator[Sequence[ControlInput]]:
+        """Have the ControlNet on the device, with what it follows, if there is one; the last used one stays open."""
+        import torch
+
+        from reknit.diffusion import controlnet
+        from reknit.diffusion.predictor import ControlInput
+
+        values, picture = order.values, order.control
+        if picture is None:
+            self._control = None
+            yield ()
+            return
+        path = Path(values["control"])
+        if self._control is None or self._control.path != path:
+            self._control = None
+            self._control = controlnet.open_controlnet(path, checkpoint=self.placed.checkpoint)
+        with controlnet.at_work(self._control, self.placed) as network:
+            planes = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
+            yield (
+                ControlInput(
+                    network=network,
+                    picture=planes.to(self.placed.device),
+                    weight=values["control_strength"],
+                    start=values["control_start"],
+                    end=values["control_end"],
+                ),
+            )
+
+    def _image_prompt(self, order: Order) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Have the IP-Adapter in the model, or none, and return what it attends to."""
+        from reknit.diffusion import ip_adapter
+
+        values, picture = order.values, order.image_prompt
+        if picture is None:
+            self._adapter = None
+            ip_adapter.put_in(None, self.placed)
+            return None
+        path = Path(values["image_prompt_model"])
+        if self._adapter is None or self._adapter.path != path:
+            self._adapter = None
+            self._adapter = ip_adapter.open_adapter(path, self.models() if self.models else None)
+        ip_adapter.put_in(self._adapter, self.placed, values["image_prompt_weight"])
+        return ip_adapter.embeddings(self._adapter, picture, self.placed, cache=self.cache)
 
     def _take_loras(self, values: Mapping[str, Any]) -> None:
         """Have the LoRAs in the model that the option and the prompt's tags name, and no others."""
@@ -191,7 +255,8 @@ class NativePainter:
         """Return what tells one painting from another, however the model is laid out."""
         checkpoint = self.placed.checkpoint
         wanted = sorted((name, repr(value)) for name, value in order.values.items())
-        about = (order.pixels, order.hole, order.prefilled, order.strength_map, order.seeds, repr(wanted))
+        arrays = (order.pixels, order.hole, order.strength_map, order.control, order.image_prompt)
+        about = (*arrays, order.prefilled, order.seeds, repr(wanted))
         return key_of("painted", identity(checkpoint), *about)
 
     def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
@@ -212,7 +277,7 @@ class NativePainter:
 class PipelinePainter:
     """One of diffusers' pipelines."""
 
-    adapter: Adapter
+    adapter: Pipeline
 
     @property
     def placement(self) -> Placement:
@@ -268,24 +333,34 @@ def _variation(values: Mapping[str, Any]) -> Variation:
     )
 
 
-def load(found: Found, placement: Placement, models: Models | None, report: Report) -> Painter:
-    """Return a painter; the same one for the same model, unchanged on the disk, and placement.
+def load(
+    found: Found, values: Mapping[str, Any], placement: Placement, models: Models | None, report: Report
+) -> Painter:
+    """Return a painter; the same one for the same model and parts, unchanged on the disk, and placement.
 
     Raises
     ------
     ReknitError
         As `reknit.diffusion.checkpoint.open_checkpoint` and `reknit.diffusion.pipelines.open_pipeline`.
     """
-    key = ("diffusion", found.source, _stamp(Path(found.source)), placement)
+    parts = {name: paths(values, name) for name in ("vae", "text_encoders")}
+    files = [found.source, *(path for each in parts.values() for path in each)]
+    key = ("diffusion", tuple(parts.items()), *((file, _stamp(Path(file))) for file in files), placement)
     return KEPT.get(
         key,
-        lambda: _opened(found, placement, models, report),
+        lambda: _opened(found, parts, placement, models, report),
         device=placement.device,
         size=found.bytes,
     )
 
 
-def _opened(found: Found, placement: Placement, models: Models | None, report: Report) -> Painter:
+def _opened(
+    found: Found,
+    given: Mapping[str, tuple[str, ...]],
+    placement: Placement,
+    models: Models | None,
+    report: Report,
+) -> Painter:
     from reknit.diffusion.memory import memory_guard
 
     with memory_guard("opening the model", placement.device):
@@ -296,7 +371,13 @@ def _opened(found: Found, placement: Placement, models: Models | None, report: R
         from reknit.diffusion.checkpoint import open_checkpoint
         from reknit.diffusion.placed import place
 
-        opened = open_checkpoint(found.source, models=models() if models else None, report=report)
+        opened = open_checkpoint(
+            found.source,
+            vae=next(iter(given["vae"]), None),
+            text_encoders=given["text_encoders"],
+            models=models() if models else None,
+            report=report,
+        )
         return NativePainter(placed=place(opened, placement), cache=_stages, models=models)
 
 

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from reknit.core.errors import InputError
 from reknit.core.fit import covered, resampled
-from reknit.core.geometry import Size, round_up
+from reknit.core.geometry import Box, Size, round_up
 from reknit.core.progress import Part, Report
 from reknit.diffusion.placement import Placement
 from reknit.engines.base import Crop, Samples, Told
+from reknit.engines.diffusion_defaults import REFINE_SCALE
+from reknit.engines.diffusion_further import Pictures
 from reknit.engines.diffusion_models import Found
 from reknit.engines.diffusion_options import to_parameters
 from reknit.engines.diffusion_painters import Order, Painter, Picture
@@ -39,6 +41,8 @@ _FROM_AROUND = ("fill", "exemplar")
 _LIBRARIES = ("torch", "diffusers", "transformers")
 _BATCH_BYTES_PER_PX = 8000  # of a device's memory, for one more picture at once
 _MOST_AT_ONCE = 8
+OVERLAP = 6
+"""What part of a tile's side the tiles of a second pass overlap by."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +71,7 @@ class DiffusionSession:
     _ahead: dict[tuple[str, int], Picture] = field(default_factory=dict[Any, Any], init=False)
     _notes: dict[str, None] = field(default_factory=dict[str, None], init=False)
     _facts: dict[str, Any] = field(default_factory=dict[str, Any], init=False)
+    _pictures: Pictures = field(default_factory=Pictures, init=False)
 
     def foresee(self, seeds: Sequence[int]) -> None:
         """Take note of the seeds to come: on a device with memory to spare they are painted at once."""
@@ -128,26 +133,58 @@ class DiffusionSession:
             pixels = self._prefilled(crop, seeds[0], Part(report, 0.0, 0.1))
             report = Part(report, 0.1, 1.0)
         if params["refine"] <= 0:
-            return self._pass(painter, pixels, crop.hole, params, seeds, report, prefilled=prefilled)
+            return self._pass(painter, crop, pixels, crop.hole, params, seeds, report, prefilled=prefilled)
         first = Part(report, 0.0, 0.5)
         small = _smaller(Size.of(crop.hole.shape), self.area, self.found.multiple_px)
         hole = covered(crop.hole, small)
         if hole.all():
             hole = ~covered(~crop.hole, small)
-        drafts = self._pass(
-            painter, resampled(pixels, small), hole, params, seeds, first, prefilled=prefilled
-        )
-        again = {**params, "strength": params["refine"]}
+        drawn = resampled(pixels, small)
+        drafts = self._pass(painter, crop, drawn, hole, params, seeds, first, prefilled=prefilled)
         made: list[Picture] = []
         for i, (seed, draft) in enumerate(zip(seeds, drafts, strict=True)):
             share = Part(report, 0.5 + 0.5 * i / len(seeds), 0.5 + 0.5 * (i + 1) / len(seeds))
             drawn = np.where(crop.hole[..., None], resampled(draft, Size.of(crop.hole.shape)), pixels)
-            made += self._pass(painter, drawn, crop.hole, again, (seed,), share, prefilled=True)
+            made.append(self._refined(painter, crop, drawn, params, seed, share))
         return made
+
+    def _refined(
+        self,
+        painter: Painter,
+        crop: Crop,
+        drawn: Picture,
+        params: Mapping[str, Any],
+        seed: int,
+        report: Report,
+    ) -> Picture:
+        """Return the picture after a second pass at its own size, in overlapping tiles where it is a large one."""
+        again = {**params, "strength": params["refine"]}
+        side = round((self.area * REFINE_SCALE**2) ** 0.5)
+        boxes = tiles(Size.of(crop.hole.shape), side, self.found.multiple_px)
+        boxes = [box for box in boxes if crop.hole[box.slices].any()]
+        control = self._pictures.control(crop, crop.hole, params)
+        soft = strength_map(crop.hole, again["softness"], again["strength"])
+        made = drawn.astype(np.float32)
+        for number, box in enumerate(boxes):
+            here, part = box.slices, Part(report, number / len(boxes), (number + 1) / len(boxes))
+            order = self._order(
+                np.rint(made[here]).astype(np.uint8),
+                crop.hole[here],
+                again,
+                (seed,),
+                prefilled=True,
+                control=None if control is None else control[here],
+                soft=None if soft is None else soft[here],
+            )
+            inside = crop.hole[here] if soft is None else soft[here] > 0
+            weight = (ramp(box, side // OVERLAP) * inside)[..., None]
+            made[here] += weight * (self._paint(painter, order, part)[0] - made[here])
+        return np.rint(made).astype(np.uint8)
 
     def _pass(
         self,
         painter: Painter,
+        crop: Crop,
         pixels: Picture,
         hole: NDArray[np.bool_],
         params: Mapping[str, Any],
@@ -156,14 +193,34 @@ class DiffusionSession:
         *,
         prefilled: bool,
     ) -> list[Picture]:
-        order = Order(
+        control = self._pictures.control(crop, hole, params)
+        soft = strength_map(hole, params["softness"], params["strength"])
+        order = self._order(pixels, hole, params, seeds, prefilled=prefilled, control=control, soft=soft)
+        return self._paint(painter, order, report)
+
+    def _order(
+        self,
+        pixels: Picture,
+        hole: NDArray[np.bool_],
+        params: Mapping[str, Any],
+        seeds: tuple[int, ...],
+        *,
+        prefilled: bool,
+        control: NDArray[np.float32] | None,
+        soft: NDArray[np.float32] | None,
+    ) -> Order:
+        return Order(
             pixels=np.ascontiguousarray(pixels),
             hole=np.ascontiguousarray(hole),
             prefilled=prefilled,
-            strength_map=strength_map(hole, params["softness"], params["strength"]),
+            strength_map=soft,
             values=params,
             seeds=seeds,
+            control=control,
+            image_prompt=self._pictures.of(params["image_prompt"]) if params["image_prompt"] else None,
         )
+
+    def _paint(self, painter: Painter, order: Order, report: Report) -> list[Picture]:
         return painter.paint(order, report, lambda text: self._notes.update({text: None}))
 
     def _prefilled(self, crop: Crop, seed: int, report: Report) -> Picture:
@@ -244,6 +301,33 @@ def strength_map(
 
     away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return (strength * np.clip(1 - away / softness, 0, 1)).astype(np.float32)
+
+
+def tiles(size: Size, side: int, multiple: int) -> list[Box]:
+    """Return boxes of at most about ``side``² that cover ``size`` and overlap by a part of it, sides in multiples."""
+    across = _spans(size.width, side, multiple)
+    return [
+        Box(x0=x0, y0=y0, x1=x1, y1=y1) for y0, y1 in _spans(size.height, side, multiple) for x0, x1 in across
+    ]
+
+
+def _spans(length: int, side: int, multiple: int) -> list[tuple[int, int]]:
+    side = max(multiple, side // multiple * multiple)
+    if length <= side * 5 // 4:  # a little more is better than two
+        return [(0, length)]
+    count = -(-(length - side // OVERLAP) // (side - side // OVERLAP))
+    starts = [round(n * (length - side) / (count - 1)) // multiple * multiple for n in range(count)]
+    return [(start, start + side if n < count - 1 else length) for n, start in enumerate(starts)]
+
+
+def ramp(box: Box, width: int) -> NDArray[np.float32]:
+    """Return how much of a tile counts, 0 to 1: ever less towards the tiles to its left and above, painted before."""
+
+    def along(start: int, end: int) -> NDArray[np.float32]:
+        place = np.arange(end - start, dtype=np.float32) + np.float32(0.5)
+        return np.minimum(place / np.float32(width), 1) if start else np.ones_like(place)
+
+    return along(box.y0, box.y1)[:, None] * along(box.x0, box.x1)[None]
 
 
 def _smaller(size: Size, area: int, multiple: int) -> Size:

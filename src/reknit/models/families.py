@@ -30,7 +30,7 @@ class Family:
     name : str
         ``lama``, ``migan``, ``mat``, ``sd15``, ``sd2``, ``sdxl``, ``sd3``, ``flux``, ``flux2``, …, ``unknown``.
     kind : str
-        ``inpaint`` or ``base`` for what paints; ``control``, ``lora``, ``vae``, ``text`` for parts;
+        ``inpaint`` or ``base`` for what paints; ``control``, ``lora``, ``image-prompt``, ``vae``, ``text`` for parts;
         ``unknown``.
     in_channels : int or None
     """
@@ -44,8 +44,11 @@ def of_tensors(tensors: Tensors) -> Family:
     """Return the family of a file of weights."""
     if any(".lora_" in name or "lora_up." in name or "lora_down." in name for name in tensors):
         return Family(kind="lora")
-    if any("controlnet_cond_embedding" in name or name.startswith("control_model.") for name in tensors):
-        return Family(kind="control")
+    marks = ("controlnet_cond_embedding", "controlnet_x_embedder", "control_model.", "input_hint_block.")
+    if any(mark in name for name in tensors for mark in marks):
+        return Family(name=_control(tensors), kind="control")
+    if any(name.startswith("ip_adapter.") for name in tensors):
+        return Family(name=_adapter(tensors), kind="image-prompt")
     for recognise in (_erasers, _flux, _sd3, _unet, _parts):
         family = recognise(tensors)
         if family is not None:
@@ -139,6 +142,26 @@ def _sd3(tensors: Tensors) -> Family | None:
     return Family(name="sd3", kind="base" if channels == 16 else "inpaint", in_channels=channels)
 
 
+_BY_WIDTH = {768: "sd15", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
+"""Families of UNets by how wide the text is that they attend to."""
+
+
+def _control(tensors: Tensors) -> str:
+    """Return the family of a ControlNet in its own file."""
+    if "controlnet_x_embedder.weight" in tensors:
+        return "flux"
+    widths = (tensor.shape[-1] for name, tensor in tensors.items() if name.endswith("attn2.to_k.weight"))
+    width = next(widths, None)
+    return _BY_WIDTH.get(width, "unknown") if isinstance(width, int) else "unknown"
+
+
+def _adapter(tensors: Tensors) -> str:
+    """Return the family of an IP-Adapter."""
+    widths = (tensor.shape[-1] for name, tensor in tensors.items() if name.endswith("to_k_ip.weight"))
+    width = next(widths, None)
+    return _BY_WIDTH.get(width, "unknown") if isinstance(width, int) else "unknown"
+
+
 def _unet(tensors: Tensors) -> Family | None:
     channels = _in(tensors, "input_blocks.0.0.weight", "conv_in.weight")
     width = _in(
@@ -152,7 +175,7 @@ def _unet(tensors: Tensors) -> Family | None:
     )
     if channels is None or width is None:
         return None
-    name = {768: "sd15", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}.get(width, "unknown")
+    name = _BY_WIDTH.get(width, "unknown")
     kind = {4: "base", 8: "edit", 9: "inpaint"}.get(channels, "unknown")
     return Family(name=name, kind=kind, in_channels=channels)
 

@@ -32,7 +32,7 @@ class Identity:
     family : str
         The words of `ModelCard.family`; ``unknown`` where nothing known fits.
     kind : str
-        ``inpaint`` or ``base`` for what paints; ``control``, ``lora``, ``vae``, ``text`` for parts.
+        ``inpaint`` or ``base`` for what paints; ``control``, ``lora``, ``image-prompt``, ``vae``, ``text`` for parts.
     in_channels : int or None
         What the first layer takes, e.g. 9 for Stable Diffusion's inpainting models and 4 for their bases.
     dtype : str or None

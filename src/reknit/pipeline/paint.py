@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from reknit.core.errors import Unavailable
-from reknit.core.fit import Fit
+from reknit.core.fit import Fit, Frame
 from reknit.core.geometry import Box, Size, round_up
 from reknit.core.image import Photo
 from reknit.core.options import check_all
@@ -153,4 +153,5 @@ def _crop(request: PaintRequest, fitted: Fit) -> Crop:
     nothing = np.zeros(fitted.working.shape, np.bool_)
     for array in (pixels, everything, nothing):
         array.flags.writeable = False
-    return Crop(pixels=pixels, hole=everything, target=everything, source=nothing)
+    frame = Frame(photo=request.size, box=Box.whole(request.size), fit=fitted)
+    return Crop(pixels=pixels, hole=everything, target=everything, source=nothing, frame=frame)

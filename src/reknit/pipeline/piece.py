@@ -8,7 +8,7 @@ what weight each pixel is to be blended in. Nothing here changes the canvas.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from reknit.core.composite import Canvas, rim
 from reknit.core.detail import with_detail
 from reknit.core.errors import EngineFailed, ReknitError, Unavailable
-from reknit.core.fit import Fit
+from reknit.core.fit import Fit, Frame
 from reknit.core.fit import fit as size_fit
 from reknit.core.geometry import Box, Size
 from reknit.core.mask import Mask
@@ -113,7 +113,8 @@ def cut(canvas: Canvas, region: Region, hole: Hole, source: Mask | None, feather
     allowed = ~unknown
     if source is not None:
         allowed &= source.fill[box.slices]
-    crop = Crop(pixels=canvas.crop(box), hole=unknown, target=target, source=allowed)
+    frame = Frame(photo=canvas.size, box=box, fit=Fit.none(box.size))
+    crop = Crop(pixels=canvas.crop(box), hole=unknown, target=target, source=allowed, frame=frame)
     inner = region.hole_box.grown(ceil(feather_px)).clipped(canvas.size)
     around = ~hole[inner.slices] if feather_px > 0 else None
     return Piece(box=box, crop=_frozen(crop), inner=inner.inside(box), around=around)
@@ -228,6 +229,7 @@ def _as_engine_wants(crop: Crop, fitted: Fit, *, native_depth: bool) -> Crop:
             hole=np.ascontiguousarray(hole),
             target=np.ascontiguousarray(fitted.apply_hole(crop.target) & hole),
             source=np.ascontiguousarray(~fitted.apply_hole(~crop.source) & ~hole),
+            frame=None if crop.frame is None else replace(crop.frame, fit=fitted),
         )
     )
 

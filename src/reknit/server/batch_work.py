@@ -18,7 +18,7 @@ from reknit.batch.manifest import WorkList
 from reknit.core.containers import SUFFIXES
 from reknit.core.errors import InputError, NotFound, nearest_name
 from reknit.core.progress import Report
-from reknit.server.tasks import Handler, Payload, Result, check_model
+from reknit.server.tasks import Handler, Payload, Result, check_no_paths
 
 KIND = "batch"
 """The kind of the jobs, and the name of the worker that has nothing else to do."""
@@ -117,7 +117,7 @@ def check(roots: Mapping[str, Path], payload: Payload) -> None:
             code="file.missing",
             hint="GET /api/v1/batch lists them",
         )
-    check_model(setup.params.get("model"))
+    check_no_paths(setup.engine, setup.params)
     check_setup(setup)
 
 

@@ -306,6 +306,16 @@ class Pictures:
                 self._encoded.put(name, encoded, len(encoded.data))
         return encoded
 
+    def file(self, picture: str) -> Path:
+        """Return a file with a picture's pixels: the upload, or an edit encoded without loss, kept as a blob.
+
+        Errors as `info`.
+        """
+        if self._edit(picture) is None:
+            self.info(picture)
+            return self.blobs.path(picture)
+        return self.blobs.path(self.blobs.put(self.encoded(picture, "png").data))
+
     def filename(self, picture: str, container: str | None = None, name: str = "") -> str:
         """Return a name for a download: ``name`` or the upload's own, with the suffix of what is in it."""
         told = self.info(picture)

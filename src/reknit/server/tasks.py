@@ -25,6 +25,7 @@ from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
 from reknit.engines import registry
 from reknit.engines.base import Models
+from reknit.jobs.blobs import DIGEST
 from reknit.pipeline.canvas import plan_canvas
 from reknit.server.pictures import Pictures
 
@@ -89,7 +90,7 @@ def check(pictures: Pictures, kind: str, payload: Payload) -> None:
         ``mask.size``, ``source.size``, ``option.unknown``, ``option.value``, ``extend.…``.
     """
     if kind == "paint" and payload["image"] is None:
-        _check_engine(payload)
+        _check_engine(pictures, payload)
         return
     size = pictures.info(payload["image"]).facts.size
     for name in ("mask", "source"):
@@ -97,25 +98,48 @@ def check(pictures: Pictures, kind: str, payload: Payload) -> None:
             _check_size(name, pictures.info(payload[name]).facts.size, size)
     if kind == "extend":
         plan_canvas(size, **{side: payload[side] for side in SIDES})
-    _check_engine(payload)
+    _check_engine(pictures, payload)
 
 
-def _check_engine(payload: Payload) -> None:
+def _check_engine(pictures: Pictures, payload: Payload) -> None:
     if payload["engine"] != "auto":
         spec = registry.get(payload["engine"]).spec
-        params = check_all(spec.options, payload["params"], owner=f"engine {spec.name}")
-        check_model(params.get("model"))
+        check_all(spec.options, payload["params"], owner=f"engine {spec.name}")
+    for name, (kind, value) in _named(payload["engine"], payload["params"]).items():
+        if kind == "picture" and DIGEST.fullmatch(value):
+            pictures.info(value)
+        else:
+            _check_no_path(name, kind, value)
 
 
-def check_model(model: str | None) -> None:
+def check_no_paths(engine: str, params: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an option that would have an engine open a file of this machine."""
+    for name, (kind, value) in _named(engine, params).items():
+        _check_no_path(name, kind, value)
+
+
+def _named(engine: str, params: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return what options name that engines would take for files: by option its kind and value."""
+    engines = registry.every()
+    chosen = [engines[engine]] if engine in engines else engines.values()
+    kinds = {option.name: option.names for each in chosen for option in each.spec.options if option.names}
+    kinds["model"] = "model"
+    return {name: (kind, value) for name, kind in kinds.items() if isinstance(value := params.get(name), str)}
+
+
+def _check_no_path(name: str, kind: str, text: str) -> None:
     """Raise `InputError` for a path: who asks over HTTP may name models, not files of this machine."""
-    if model is not None and ("/" in model or "\\" in model or Path(model).exists()):
-        raise InputError(
-            "model must be the id of a model, not a file",
-            code="option.value",
-            hint="`reknit models import FILE` on the server's machine gives a file an id",
-            option="model",
-        )
+    parts = [part.strip() for part in text.split(",")]
+    if not any("/" in part or "\\" in part or (part and Path(part).exists()) for part in parts):
+        return
+    raise InputError(
+        f"{name} must be the id of a {kind}, not a file",
+        code="option.value",
+        hint="`reknit models import FILE` on the server's machine gives a file an id"
+        if kind == "model"
+        else "upload the picture and give its id",
+        option=name,
+    )
 
 
 def _check_size(name: str, mask: Size, photo: Size) -> None:
@@ -162,7 +186,8 @@ def fill_request(pictures: Pictures, payload: Payload) -> FillRequest:
             payload["mask"], photo.size, mask_from=payload["mask_from"], invert=payload["invert"]
         ),
         source=None if source is None else pictures.mask(source, photo.size),
-        **_knobs(payload, "engine", "params", "seed", "count", "grow", "feather", "context"),
+        params=_params(pictures, payload),
+        **_knobs(payload, "engine", "seed", "count", "grow", "feather", "context"),
     )
 
 
@@ -183,11 +208,11 @@ class _Work:
         from reknit.pipeline.extend import ExtendRequest, extend
 
         photo = self._pictures.photo(payload["image"])
-        knobs = _knobs(payload, *SIDES, "engine", "params", "seed", "count")
+        knobs = _knobs(payload, *SIDES, "engine", "seed", "count")
         place = plan_canvas(photo.size, **_knobs(payload, *SIDES)).photo_box
         at = (place.x0, place.y0)
         result = extend(
-            ExtendRequest(photo=photo, **knobs),
+            ExtendRequest(photo=photo, params=_params(self._pictures, payload), **knobs),
             threads=self._threads,
             report=Previews(report, at),
             models=self._models,
@@ -220,7 +245,9 @@ class _Work:
 
         photo = None if payload["image"] is None else self._pictures.photo(payload["image"])
         size = Size(width=payload["width"], height=payload["height"]) if photo is None else photo.size
-        request = PaintRequest(size=size, photo=photo, **_knobs(payload, "engine", "params", "seed", "count"))
+        params = _params(self._pictures, payload)
+        knobs = _knobs(payload, "engine", "seed", "count")
+        request = PaintRequest(size=size, photo=photo, params=params, **knobs)
         result = paint(request, threads=self._threads, report=Previews(report), models=self._models)
         images: list[dict[str, Any]] = []
         for i, each in enumerate(result.photos):
@@ -250,13 +277,29 @@ class _Work:
 
     def _needs(self, payload: Payload, images: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return the ids of all that the new pictures, and doing it again, need."""
-        named = (payload.get(name) for name in ("image", "mask", "source"))
+        named = [payload.get(name) for name in ("image", "mask", "source")]
+        named += [
+            value
+            for _, value in _named(payload["engine"], payload["params"]).values()
+            if DIGEST.fullmatch(value)
+        ]
         names = [*(name for name in named if name is not None), *(image["id"] for image in images)]
         return list(dict.fromkeys(blob for name in names for blob in self._pictures.needs(name)))
 
 
 def _knobs(payload: Payload, *names: str) -> dict[str, Any]:
     return {name: payload[name] for name in names}
+
+
+def _params(pictures: Pictures, payload: Payload) -> dict[str, Any]:
+    """Return the engine's options; pictures that they name by their ids become files."""
+    named = _named(payload["engine"], payload["params"])
+    files = {
+        name: str(pictures.file(value))
+        for name, (kind, value) in named.items()
+        if kind == "picture" and DIGEST.fullmatch(value)
+    }
+    return {**payload["params"], **files}
 
 
 def changed_box(result: FillResult) -> Box | None:
