@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reknit.core.errors import EngineFailed
+from reknit.core.errors import Cancelled, EngineFailed
 from reknit.core.progress import Report
 from reknit.jobs.store import Store
-from reknit.jobs.worker import serve, take_pipes
+from reknit.jobs.worker import Teller, serve, take_pipes
 
 Payload = Mapping[str, Any]
+FREED: list[int] = []
 
 
 def echo(payload: Payload, report: Report) -> Payload:
@@ -50,6 +51,16 @@ def preview(payload: Payload, report: Report) -> Payload:
     for number in range(3):
         report.step("denoising", number / 3, preview={"blob": str(number)})
     return {}
+
+
+def tells(payload: Payload, report: Teller) -> Payload:
+    """Tell many things, then end as ``payload`` says."""
+    for number in range(payload["count"]):
+        report.tell({"number": number})
+        report.step("telling", number / payload["count"])
+    if payload.get("stops"):
+        raise Cancelled(number=payload["count"])
+    return {"freed": FREED}
 
 
 def crash(payload: Payload, report: Report) -> Payload:
@@ -107,7 +118,7 @@ HANDLERS = {
     function.__name__: function
     for function in (
         echo, steps, stubborn, preview, crash, killed, leave, memory, bug, quits, typed, no_json,
-        full,
+        full, tells,
     )
 }  # fmt: skip
 
@@ -121,4 +132,5 @@ if __name__ == "__main__":
         commands=commands,
         events=events,
         lease_s=float(os.environ.get("TEST_LEASE_S", "10")),
+        free=lambda: FREED.append(1),
     )

@@ -74,6 +74,24 @@ def test_the_same_key_is_the_same_job(store: Store) -> None:
     assert len(store.list()) == 1
 
 
+def test_a_job_is_found_by_its_key(store: Store) -> None:
+    job, _ = store.submit("fill", {}, key="mine")
+    assert store.keyed("mine") == job
+    assert store.keyed("other") is None
+    store.cancel(job.id)
+    store.delete(job.id)
+    assert store.keyed("mine") is None
+
+
+def test_unfinished_jobs_of_a_kind_are_counted(store: Store) -> None:
+    for kind in ("fill", "fill", "other"):
+        store.submit(kind, {})
+    claim(store)
+    assert (store.unfinished("fill"), store.unfinished("other"), store.unfinished("none")) == (2, 1, 0)
+    store.cancel(store.list(kind="other")[0].id)
+    assert store.unfinished("other") == 0
+
+
 def test_a_full_queue_refuses(store: Store) -> None:
     submit(store, max_queued=2)
     submit(store, max_queued=2)

@@ -77,6 +77,32 @@ def test_previews_pass_as_they_are(store: Store, hub: Kept, supervise: Supervise
     assert [p["preview"] for p in hub.progress(job)] == [{"blob": str(n)} for n in range(3)]
 
 
+def test_what_a_handler_tells_comes_whole_in_order_and_before_the_end(
+    store: Store, hub: Kept, supervise: Supervise
+) -> None:
+    job = run(store, supervise(), "tells", count=500)
+    until(lambda: "done" in hub.states(job))
+    heard = [event for _, event in hub.events if event["type"] == "told" or event.get("job", {}).get("id")]
+    assert [event["told"]["number"] for event in heard if event["type"] == "told"] == list(range(500))
+    assert heard[-1]["type"] == "job"
+    assert {event["id"] for event in heard if event["type"] == "told"} == {job.id}
+
+
+def test_a_handler_that_was_stopped_may_say_where(store: Store, hub: Kept, supervise: Supervise) -> None:
+    job = run(store, supervise(), "tells", count=3, stops=True)
+    assert job.state == "cancelled"
+    assert job.error is not None
+    assert job.error["facts"] == {"number": 3}
+    assert store.retry(job.id).error is None
+
+
+def test_workers_let_go_between_two_jobs(store: Store, supervise: Supervise) -> None:
+    supervisor = supervise()
+    assert run(store, supervisor, "tells", count=0).result == {"freed": []}
+    supervisor.free()
+    assert run(store, supervisor, "tells", count=0).result == {"freed": [1]}
+
+
 def test_cancel_reaches_a_running_job_at_once(store: Store, hub: Kept, supervise: Supervise) -> None:
     supervisor = supervise()
     job, _ = store.submit("steps", {"seconds": 30})

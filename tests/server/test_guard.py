@@ -217,14 +217,60 @@ def test_every_answer_carries_the_security_headers() -> None:
     assert "sandbox" in data["content-security-policy"]
 
 
-def test_a_websocket_is_not_answered() -> None:
-    called: list[Any] = []
+def shaken(*, answers: bool = True, rules: Rules | None = None, **headers: str) -> tuple[bool, list[Any]]:
+    """Return whether the application saw a WebSocket's handshake, and what the guard sent."""
+    called, sent = list[Scope](), list[Any]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         called.append(scope)
 
-    asyncio.run(Guard(app, Rules())({"type": "websocket"}, None, None))  # type: ignore[arg-type]
-    assert called == []
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    given = {"host": "127.0.0.1:7878", **headers}
+    scope = {
+        "type": "websocket",
+        "path": "/ws",
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+        "extensions": {"websocket.http.response": {}} if answers else {},
+    }
+    asyncio.run(Guard(app, rules or Rules())(scope, None, send))  # type: ignore[arg-type]
+    return bool(called), sent
+
+
+@pytest.mark.parametrize("origin", [{}, {"origin": HERE}])
+def test_a_websocket_of_the_own_page_or_of_a_program_passes(origin: dict[str, str]) -> None:
+    assert shaken(**origin) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "http://evil.example"}, 403), ({"origin": "null"}, 403), ({"sec-fetch-site": "cross-site"}, 403),
+        ({"host": "evil.example"}, 421),
+    ],
+)  # fmt: skip
+def test_a_strange_websocket_is_refused(headers: dict[str, str], status: int) -> None:
+    called, sent = shaken(**headers)
+    assert not called
+    assert (sent[0]["type"], sent[0]["status"]) == ("websocket.http.response.start", status)
+    called, sent = shaken(answers=False, **headers)
+    assert (called, sent) == (False, [{"type": "websocket.close", "code": 1008}])
+
+
+def test_a_websocket_wants_the_token() -> None:
+    rules = Rules(token=TOKEN)
+    called, sent = shaken(rules=rules)
+    assert (called, sent[0]["status"]) == (False, 401)
+    assert shaken(rules=rules, authorization=f"Bearer {TOKEN}") == (True, [])
+    assert shaken(rules=rules, cookie=f"{COOKIE}={TOKEN}") == (True, [])
+
+
+def test_another_site_that_was_named_may_have_a_websocket() -> None:
+    rules = Rules(cors_origins=frozenset({"https://friend.example"}))
+    assert shaken(rules=rules, origin="https://friend.example") == (True, [])
 
 
 @pytest.mark.parametrize(

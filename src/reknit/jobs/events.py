@@ -1,8 +1,9 @@
 """The hub that hands events from the threads that watch workers to the coroutines that serve clients.
 
 Events are JSON-able mappings: ``{"type": "job", "job": …}`` when a job changed its state, and
-``{"type": "progress", "id": …}`` while it runs. Nobody waits for a slow subscriber: it loses the oldest progress,
-never a job's change; one that is hopelessly behind is ended, and gets a fresh picture when it comes back.
+``{"type": "progress", "id": …}`` while it runs; ``{"type": "told", "id": …, "told": …}`` is what its handler tells
+those who understand it. Nobody waits for a slow subscriber: it loses the oldest progress,
+never anything else; one that is hopelessly behind is ended, and gets a fresh picture when it comes back.
 """
 
 from __future__ import annotations

@@ -220,6 +220,16 @@ class Store:
             )
         return {state: found.get(state, 0) for state in STATES}
 
+    def keyed(self, key: str) -> Job | None:
+        """Return the job that was submitted with an idempotency key, or None."""
+        return self._one(f"SELECT {COLUMNS} FROM job WHERE key = :key", key=key)
+
+    def unfinished(self, kind: str) -> int:
+        """Return how many jobs of a kind wait or run."""
+        with self._explained(), self._lock:
+            sql = "SELECT count(*) FROM job WHERE state IN ('queued', 'running') AND kind = :kind"
+            return self._connection.execute(sql, {"kind": kind}).fetchone()[0]
+
     def version(self) -> int:
         """Return a number that is another one after any other connection, of any process, changed the file."""
         with self._explained(), self._lock:
@@ -305,9 +315,10 @@ class Store:
         change = "state = 'failed', error = :error, finished = :now, lease_until = NULL"
         return self._held(job, ABANDONED if retry else change, error=_json(error), now=time.time())
 
-    def cancelled(self, job: Job) -> Job | None:
-        """Note a running job as cancelled; None if the lease is lost."""
-        return self._held(job, "state = 'cancelled', finished = :now, lease_until = NULL", now=time.time())
+    def cancelled(self, job: Job, error: Mapping[str, Any] | None = None) -> Job | None:
+        """Note a running job as cancelled, with what its handler says of where; None if the lease is lost."""
+        change = "state = 'cancelled', error = :error, finished = :now, lease_until = NULL"
+        return self._held(job, change, error=None if error is None else _json(error), now=time.time())
 
     def hand_back(self, job: Job) -> Job | None:
         """Queue a running job again as if it had not been begun (or cancel it, if that was asked for).

@@ -126,6 +126,11 @@ class Supervisor:
         for child in self._children:
             child.send({"wake": 1})
 
+    def free(self) -> None:
+        """Tell the children to let go of what their handlers keep, once they are between two jobs. Never waits."""
+        for child in self._children:
+            child.send({"free": 1})
+
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: at once if it is queued, otherwise its worker is told; raises `NotFound`."""
         job = self._store.cancel(job_id)
@@ -155,6 +160,8 @@ class Supervisor:
             self.tell(event["job"])
         elif "progress" in event:
             self._hub.publish({"type": "progress", **event["progress"]})
+        elif "told" in event:
+            self._hub.publish({"type": "told", **event["told"]})
 
     def _mind(self, child: _Child) -> None:
         """Keep one device's child alive; the body of its thread."""
@@ -230,6 +237,8 @@ class Supervisor:
         except NotFound:  # forgotten meanwhile
             del self._told[job_id]
             return
+        if job["state"] in FINAL and any(child.job_id == job_id for child in self._children):
+            return  # its worker will say so, after all that it told before
         self._told[job_id] = mark(job)
         self._hub.publish({"type": "job", "job": job})
 

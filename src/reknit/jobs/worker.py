@@ -21,11 +21,28 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from reknit.core.errors import Cancelled, ExternalError, NotFound, ReknitError, nearest_name
-from reknit.core.progress import CancelToken, Report, Reporter, Step
+from reknit.core.progress import CancelToken, Reporter, Step
 from reknit.jobs.job import Job
 from reknit.jobs.store import Store
 
-Handler = Callable[[Mapping[str, Any], Report], Mapping[str, Any]]
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+class Teller(Reporter):
+    """The `Report` of a job: over it a handler can also tell its own clients what nobody else understands."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, callback: Callable[[Step], None], token: CancelToken, tell: Tell) -> None:
+        super().__init__(callback, token)
+        self._tell = tell
+
+    def tell(self, data: Mapping[str, Any]) -> None:
+        """Publish JSON in the hub, as ``{"type": "told", "id": job, "told": data}``; none is lost while it runs."""
+        self._tell(data)
+
+
+Handler = Callable[[Mapping[str, Any], Teller], Mapping[str, Any]]
 """Takes a job's payload and where to report; returns its result. Both are JSON."""
 
 IDLE_S = 1.0
@@ -48,6 +65,7 @@ def serve(
     lease_s: float = 10.0,
     kind: str | None = None,
     but: str | None = None,
+    free: Callable[[], None] | None = None,
 ) -> None:
     """Run jobs until ``commands`` ends. Call it in the main thread, when all that is slow is imported.
 
@@ -60,20 +78,22 @@ def serve(
     name
         The worker's name in the store: the device that the supervisor gave.
     commands
-        JSON lines: ``{"wake": 1}``, ``{"cancel": id}``.
+        JSON lines: ``{"wake": 1}``, ``{"cancel": id}``, ``{"free": 1}``.
     events
-        JSON lines: ``{"ready": pid}``, ``{"job": …}``, ``{"progress": …}``.
+        JSON lines: ``{"ready": pid}``, ``{"job": …}``, ``{"progress": …}``, ``{"told": …}``.
     lease_s
         How long a job stays with a worker that has stopped answering.
     kind, but
         Run only jobs of this kind; none of that one, which has a worker of its own.
+    free
+        Lets go of what handlers keep in memory; called between two jobs.
     """
     with suppress(OSError, ValueError, AttributeError):
         faulthandler.enable(all_threads=False)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
     claim = partial(store.claim, name, lease_s, kind=kind, but=but)
-    _Worker(store, handlers, claim, commands, events, lease_s).run()
+    _Worker(store, handlers, claim, commands, events, lease_s, free).run()
 
 
 def take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -96,10 +116,13 @@ class _Work:
         self.job = job
         self.token = CancelToken()
         self.at = Step(stage="", fraction=0.0)
-        self.report = Reporter(self._step, self.token)
+        self.report = Teller(self._step, self.token, self._tell)
         self._say = say
         self._began = time.monotonic()
         self._said = 0.0
+
+    def _tell(self, data: Mapping[str, Any]) -> None:
+        self._say({"told": {"id": self.job.id, "told": data}})
 
     def _step(self, step: Step) -> None:
         self.at = step
@@ -131,6 +154,7 @@ class _Worker:
         commands: BinaryIO,
         events: BinaryIO,
         lease_s: float,
+        free: Callable[[], None] | None,
     ) -> None:
         self._store = store
         self._handlers = handlers
@@ -138,6 +162,8 @@ class _Worker:
         self._commands = commands
         self._events = events
         self._lease_s = lease_s
+        self._free = free
+        self._freeing = threading.Event()
         self._work: _Work | None = None
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -149,6 +175,10 @@ class _Worker:
         self._say({"ready": os.getpid()})
         while not self._stopping.is_set():
             self._woken.clear()
+            if self._freeing.is_set():
+                self._freeing.clear()
+                if self._free is not None:
+                    self._free()
             if (job := self._claim()) is None:
                 self._woken.wait(IDLE_S)
             else:
@@ -179,8 +209,8 @@ class _Worker:
         job = work.job
         try:
             result = self._handler(job.kind)(job.payload, work.report)
-        except Cancelled:
-            return partial(self._store.cancelled, job)
+        except Cancelled as error:
+            return partial(self._store.cancelled, job, _explained(error) if error.facts else None)
         except MemoryError:
             return partial(self._store.fail, job, _OUT_OF_MEMORY.to_dict(), retry=True)
         except BaseException as error:  # a plug-in may also raise SystemExit: no reason to die
@@ -239,6 +269,9 @@ class _Worker:
                 command = json.loads(line)
                 work = self._work
                 if "wake" in command:
+                    self._woken.set()
+                elif "free" in command:
+                    self._freeing.set()
                     self._woken.set()
                 elif work is not None and command.get("cancel") == work.job.id:
                     work.token.cancel()

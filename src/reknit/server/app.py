@@ -32,6 +32,10 @@ from reknit.server import (
     batch_routes,
     batch_work,
     catalogue_routes,
+    comfy,
+    comfy_files,
+    comfy_lists,
+    comfy_socket,
     job_routes,
     openai,
     openapi,
@@ -52,7 +56,7 @@ from reknit.server.tiles import Tiles
 LOG = logging.getLogger("reknit.server")
 PRUNE_EVERY_S = 3600.0
 WEB = Path(__file__).parents[1] / "web"
-DIALECTS = {each.START: (each.refused, each.of_problem) for each in (a1111, openai)}
+DIALECTS = {each.START: (each.refused, each.of_problem) for each in (a1111, openai, comfy)}
 DIALECTS[a1111_progress.START] = DIALECTS[a1111.START]
 """Where other programs' dialects begin, and how they tell errors and problems."""
 
@@ -91,6 +95,10 @@ def create_app(settings: ServeSettings) -> FastAPI:
         app.include_router(routes.router, dependencies=[Depends(known_query)])
     for dialect in (a1111_progress, a1111, openai):
         app.include_router(dialect.router)
+    for each in (comfy, comfy_files, comfy_lists, comfy_socket):
+        app.include_router(each.router)
+        app.include_router(each.router, prefix="/api")
+    app.state.comfy = comfy.Desk()
     app.state.page = static.Folder(WEB)
     _add_page(app, app.state.page)
     return app
@@ -150,6 +158,7 @@ def _prune(rooms: Rooms) -> None:
         rooms.store, rooms.blobs, max_age_s=keep.keep_s, max_bytes=keep.keep_bytes, grace_s=keep.grace_s
     )
     rooms.pictures.tidy()
+    comfy_files.tidy(rooms, keep.grace_s)
 
 
 def known_query(request: Request) -> None:

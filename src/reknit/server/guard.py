@@ -1,9 +1,10 @@
 """Who may talk to the server, and how much: a pure ASGI layer before every route.
 
 Checks, in this order: number of header fields, Host (against DNS rebinding), rate, Origin (against requests
-forged by other sites), token, declared and real length of the body, and how slowly it arrives. Adds the
-security headers to every response. It knows no route but the two kinds it must tell apart: the page and the
-API; addresses of other dialects get refusals in their own form.
+forged by other sites), token, declared and real length of the body, and how slowly it arrives; a WebSocket's
+handshake as a request that may change something. Adds the security headers to every response. It knows no
+route but the two kinds it must tell apart: the page and the API; addresses of other dialects get refusals in
+their own form.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reknit.server.pace import Body, Buckets, Pace, Refused, too_long
-from reknit.server.problem import Problem, Shape
+from reknit.server.problem import Problem, Shape, Start
 
 COOKIE = "reknit_token"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-LARGE = ("/api/v1/images", "/sdapi/v1/", "/v1/images/")
+LARGE = ("/api/v1/images", "/sdapi/v1/", "/v1/images/", "/upload/", "/api/upload/")
 """Where bodies hold pictures: an address, or with a slash at its end all below it."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+WEBSOCKET = "WEBSOCKET"
+"""What stands for the method of a WebSocket's handshake: browsers let every site make one."""
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob: data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -111,7 +114,7 @@ class _Head:
 class Guard:
     """The ASGI layer; `Rules` says what it enforces, ``shapes`` how refusals look below some addresses."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, shapes: Mapping[str, Shape] | None = None) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, shapes: Mapping[Start, Shape] | None = None) -> None:
         self._app = app
         self._shapes = shapes or {}
         self._rules = rules
@@ -119,6 +122,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand over to the application."""
+        if scope["type"] == "websocket":
+            await self._shake(scope, receive, send)
+            return
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -145,6 +151,17 @@ class Guard:
         except Refused:
             if not sending.started and body.problem is not None:
                 await _closing(body.problem)(scope, receive, sending)
+
+    async def _shake(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a WebSocket's handshake through, or answer it as a request."""
+        refusal = self._refusal({**scope, "method": WEBSOCKET}, _Head.of(scope))
+        if refusal is None:
+            await self._app(scope, receive, send)
+        elif "websocket.http.response" in scope.get("extensions", {}):
+            answer = self._answer(scope, refusal)
+            await answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
 
     def _answer(self, scope: Scope, refusal: Problem | Response) -> Response:
         """Return a refusal in the words of the address that was asked for."""
@@ -264,7 +281,7 @@ class _Sending:
         self.started = False
         self.body: Body | None = None
         self._send = send
-        self._policy = DATA_POLICY if path.startswith(("/api", "/metrics", "/sdapi", "/v1/")) else PAGE_POLICY
+        self._policy = PAGE_POLICY if path == "/" or path.startswith("/web/") else DATA_POLICY
         self._cors_origin = cors_origin
 
     async def __call__(self, message: Message) -> None:

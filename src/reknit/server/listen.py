@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -23,6 +24,8 @@ KEEP_ALIVE_S = 30
 """How long a connection may rest between requests, in seconds."""
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 1000
+WS_MAX_BYTES = 64 * 1024
+"""Of a message that a client sends over a WebSocket."""
 GRACE_S = 5
 
 
@@ -30,6 +33,7 @@ class Patient(H11Protocol):
     """HTTP/1.1 that hangs up on clients who do not finish the head of a request."""
 
     _timer: asyncio.TimerHandle | None = None
+    _handed_over = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -39,11 +43,19 @@ class Patient(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; wait on only while they make no request."""
         super().data_received(data)
+        if self._handed_over:
+            return
         waiting = self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
         if not waiting:
             self._stop_watching()
         elif self._timer is None:
             self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over; its clock stays behind."""
+        self._stop_watching()
+        self._handed_over = True
+        super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock with the connection."""
@@ -120,7 +132,9 @@ def run(app: FastAPI, listening: socket.socket, *, ready: Callable[[], None]) ->
     config = uvicorn.Config(
         app,
         http=Patient,
-        ws="none",
+        ws="auto",
+        ws_max_size=WS_MAX_BYTES,
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -105,6 +105,8 @@ class Problem:
         return Json(self.to_dict(), self.status, headers, "application/problem+json")
 
 
+Start = str | tuple[str, ...]
+"""Where a dialect's addresses begin."""
 Shape = Callable[[Problem], Response]
 """How a dialect tells a problem."""
 
@@ -198,7 +200,7 @@ async def answer(request: Request, error: Exception) -> Response:
 
     Below the addresses of another dialect (``app.state.dialects``) the answer is in that dialect's form.
     """
-    dialects: Mapping[str, Callable[[Exception], Response]] = getattr(request.app.state, "dialects", {})
+    dialects: Mapping[Start, Callable[[Exception], Response]] = getattr(request.app.state, "dialects", {})
     for start, shape in dialects.items():
         if request.url.path.startswith(start):
             return shape(error)

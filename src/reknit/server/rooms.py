@@ -85,6 +85,11 @@ class ServeSettings:
         return self.data_dir / "blobs"
 
     @property
+    def comfy_dir(self) -> Path:
+        """Where ComfyUI's clients find their folders ``input``, ``output`` and ``temp``."""
+        return self.data_dir / "comfy"
+
+    @property
     def models(self) -> Path:
         """Where downloaded models lie; those that select by a click in its folder ``sam``."""
         return self.models_dir or self.data_dir / "models"

@@ -29,7 +29,7 @@ Params = Annotated[dict[ShortText, Value], Field(max_length=100, description="Th
 Globs = Annotated[list[ShortText], Field(max_length=100)]
 Amount = int | ShortText
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Kind = Literal["fill", "extend", "repair", "paint", "batch"]
+Kind = Literal["fill", "extend", "repair", "paint", "batch", "workflow"]
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 EXAMPLE_JOB = "0660d39dfd09173ac5fcc6"

@@ -72,5 +72,5 @@ async def _stream(
                     yield event("job", job)
                     if only is not None and job["state"] in FINAL:
                         return
-            elif only in (None, found["id"]):
+            elif found["type"] == "progress" and only in (None, found["id"]):
                 yield event(found["type"], {name: value for name, value in found.items() if name != "type"})

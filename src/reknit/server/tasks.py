@@ -59,24 +59,30 @@ def preview_data(preview: Preview, at: tuple[int, int] = (0, 0)) -> dict[str, An
 
     The box is told as seen from ``at``; so in a picture that is being extended it may reach beyond it.
     """
+    data, size = preview_jpeg(preview.pixels)
+    (left, top), box = at, preview.box
+    text = base64.b64encode(data).decode("ascii")
+    return {
+        "image": f"data:image/jpeg;base64,{text}",
+        "width": size.width,
+        "height": size.height,
+        "box": [box.x0 - left, box.y0 - top, box.x1 - left, box.y1 - top],
+    }
+
+
+def preview_jpeg(pixels: Any) -> tuple[bytes, Size]:
+    """Return a preview's pixels as a small JPEG file, and its size."""
     from reknit.core import codec
 
-    photo = preview.pixels
+    photo = pixels
     if isinstance(photo, np.ndarray):
         array = cast(Any, photo)
         if np.issubdtype(array.dtype, np.floating):
             array = (array.clip(0, 1) * 255 + 0.5).astype(np.uint8)
         photo = Photo.from_array(np.ascontiguousarray(array))
     small = thumbnail(photo, PREVIEW_PX)
-    (left, top), box = at, preview.box
     data = codec.encode(Photo(pixels=small.pixels), container="jpeg", quality=PREVIEW_QUALITY).data
-    text = base64.b64encode(data).decode("ascii")
-    return {
-        "image": f"data:image/jpeg;base64,{text}",
-        "width": small.size.width,
-        "height": small.size.height,
-        "box": [box.x0 - left, box.y0 - top, box.x1 - left, box.y1 - top],
-    }
+    return data, small.size
 
 
 def check(pictures: Pictures, kind: str, payload: Payload) -> None:

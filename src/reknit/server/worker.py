@@ -19,7 +19,9 @@ from reknit.core.codec import Limits
 from reknit.jobs.blobs import Blobs
 from reknit.jobs.store import Store
 from reknit.jobs.worker import serve, take_pipes
+from reknit.models.store import Store as ModelStore
 from reknit.server import batch_work
+from reknit.server.comfy_work import KIND, Prompts
 from reknit.server.pictures import Pictures
 from reknit.server.rooms import ServeSettings
 from reknit.server.tasks import handlers
@@ -91,9 +93,20 @@ def main() -> None:
     )
     warm()
     flags = folders(given.data_dir, given.models_dir)
-    work = handlers(pictures, threads=given.threads, models=lambda: model_store(load_settings(flags)))
-    but = batch_work.KIND if given.batch_root else None
-    serve(Store(settings.database), work, name=given.device, commands=commands, events=events, but=but)
+
+    def models() -> ModelStore:
+        return model_store(load_settings(flags))
+
+    prompts = Prompts(settings.comfy_dir, threads=given.threads, models=models)
+    serve(
+        Store(settings.database),
+        {**handlers(pictures, threads=given.threads, models=models), KIND: prompts.run},
+        name=given.device,
+        commands=commands,
+        events=events,
+        but=batch_work.KIND if given.batch_root else None,
+        free=prompts.free,
+    )
 
 
 def _serve_batches(

@@ -1,0 +1,38 @@
+"""What the protocol's patience is not: a WebSocket is no request that never ends."""
+
+import threading
+import time
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.sync.client import connect
+
+from reknit.server import listen
+
+
+async def echo(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_text(await socket.receive_text())
+    await socket.close()
+
+
+def test_a_quiet_websocket_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "HEADER_S", 0.2)
+    app = Starlette(routes=[WebSocketRoute("/ws", echo)])
+    config = uvicorn.Config(app, http=listen.Patient, ws="auto", lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    listening = listen.bound("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        with connect(f"ws://127.0.0.1:{listening.getsockname()[1]}/ws", proxy=None) as ws:
+            time.sleep(0.7)
+            ws.send("still here")
+            assert ws.recv(timeout=10) == "still here"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
