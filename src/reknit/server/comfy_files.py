@@ -204,7 +204,10 @@ def _found(rooms: Rooms, filename: str, subfolder: str, place: str) -> Path:
         )
     name = PurePosixPath(filename).name
     path = _place(rooms, place, subfolder) / name
-    is_there = bool(name) and len(name.encode(errors="replace")) <= MAX_NAME_BYTES and path.is_file()
+    try:
+        is_there = bool(name) and path.is_file()
+    except OSError:  # such as a name that is too long
+        is_there = False
     if not is_there or not path.resolve().is_relative_to(_place(rooms, place, "")):
         raise NotFound(f"there is no file {filename[:200]!r}", code="file.missing", hint="upload it first")
     return path
