@@ -103,7 +103,7 @@ def messages(ws: ClientConnection, prompt_id: str) -> list[Any]:
     """Return what comes until nothing works on a prompt any more: JSON, or bytes."""
     found: list[Any] = []
     while True:
-        out = ws.recv(timeout=60)
+        out = ws.recv(timeout=120)
         found.append(json.loads(out) if isinstance(out, str) else out)
         last = found[-1]
         over = isinstance(last, dict) and last["type"] == "executing" and last["data"]["node"] is None
@@ -114,7 +114,7 @@ def messages(ws: ClientConnection, prompt_id: str) -> list[Any]:
 def wait_for(ws: ClientConnection, kind: str, **data: Any) -> dict[str, Any]:
     """Return the data of the first message of a type that says this."""
     while True:
-        out = ws.recv(timeout=60)
+        out = ws.recv(timeout=120)
         if isinstance(out, str):
             message = json.loads(out)
             if message["type"] == kind and data.items() <= message["data"].items():
