@@ -57,6 +57,15 @@ def test_check_lists_every_fault(reknit: Reknit, graph: str) -> None:
     assert reknit("workflow", "check", graph).out == "4 nodes, 1 outputs: right\n"
 
 
+def test_a_model_that_is_not_there_is_told_where_it_belongs(reknit: Reknit) -> None:
+    example = str(Path(__file__).parents[2] / "examples" / "workflows" / "inpaint.json")
+    ran = reknit("workflow", "check", example, "--models-dir", "weights")
+    assert "'512-inpainting-ema.safetensors' not in []" in ran.out
+    assert "such as checkpoints, below weights" in ran.err
+    ran = reknit("workflow", "run", example, "--models-dir", "weights")
+    assert (ran.status, "below weights" in ran.err) == (2, True)
+
+
 @pytest.mark.parametrize("change", ["3", "3.seed", "9.seed=1"])
 def test_a_change_that_is_none_is_refused(reknit: Reknit, graph: str, change: str) -> None:
     assert reknit("workflow", "run", graph, "--set", change).status == 2

@@ -244,6 +244,23 @@ def test_png_info_reads_what_was_written_by_others(server: Server) -> None:
     assert nothing == {"info": "", "items": {}, "parameters": {}}
 
 
+def test_the_client_makes_pictures_larger(client: Any, server: Server) -> None:
+    image = Image.fromarray(np.ascontiguousarray(photo()[:96]))
+    large = client.extra_single_image(image=image, upscaler_1="Lanczos", upscaling_resize=1.5).image
+    assert large.size == (192, 144)
+    near = np.asarray(large.resize((128, 96))).astype(int) - photo()[:96]
+    assert np.abs(near).mean() < 8
+    to = {"resize_mode": 1, "upscaling_resize_w": 100, "upscaling_resize_h": 200, "upscaler_1": "Lanczos"}
+    assert client.extra_single_image(image=image, **to).image.size == (100, 200)
+    assert client.extra_single_image(image=image, upscaling_crop=False, **to).image.size == (266, 200)
+    several = client.extra_batch_images(images=[image, image], upscaler_1="None").images
+    assert [each.size for each in several] == [(128, 96)] * 2
+    trailing = server.client.post("/sdapi/v1/extra-single-image/", json={"image": text_of(photo())})
+    assert (trailing.status_code, trailing.json()["html_info"]) == (200, "")
+    with pytest.raises(RuntimeError, match="Not Found"):
+        client.interrogate(image=image)
+
+
 def test_a_client_that_leaves_takes_its_job_with_it(server: Server) -> None:
     body = {"init_images": [text_of(photo(5, 512))], "mask": text_of(hole(512)), "seed": 4, **LONG}
     with pytest.raises(httpx.ReadTimeout):
@@ -340,7 +357,7 @@ def test_words_alone(painting: Server) -> None:
 
 
 def test_previews_are_shown_while_it_works(painting: Server) -> None:
-    body = {"prompt": "x", "steps": 300, "width": 64, "height": 64, "n_iter": 2}
+    body = {"prompt": "x", "steps": 100, "width": 64, "height": 64, "n_iter": 2}
     answers: list[httpx.Response] = []
     work = threading.Thread(target=lambda: answers.append(send(painting, "txt2img", **body)))
     work.start()
@@ -351,10 +368,10 @@ def test_previews_are_shown_while_it_works(painting: Server) -> None:
         assert int(np.asarray(preview.convert("RGB"))[0, 0, 2]) == pytest.approx(77, abs=4)
     skipped = painting.client.get("/sdapi/v1/progress", params={"skip_current_image": "true"}).json()
     assert skipped["current_image"] is None
-    assert told["state"]["job_count"] == 2 and 0 <= told["state"]["sampling_step"] <= 300
+    assert told["state"]["job_count"] == 2 and 0 <= told["state"]["sampling_step"] <= 100
     assert painting.client.post("/sdapi/v1/skip").json() is None
     work.join(30)
-    assert answers[0].status_code == 200 and answers[0].json()["images"] == []
+    assert answers[0].status_code == 200 and len(answers[0].json()["images"]) == 1, "the second round's"
 
 
 def painted(painting: Server, **body: Any) -> tuple[threading.Thread, list[httpx.Response]]:

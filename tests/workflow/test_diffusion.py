@@ -1,7 +1,9 @@
 """The nodes of latent diffusion on tiny models, and their arithmetic."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from reknit.workflow.nodes import models  # noqa: E402
-from tests.diffusion.tiny import tiny_single_file  # noqa: E402
+from tests.diffusion.stages import placed  # noqa: E402
+from tests.diffusion.tiny import tiny_folder, tiny_single_file  # noqa: E402
 
 F = np.float32
 
@@ -98,6 +101,42 @@ def test_the_classic_workflow_runs_and_again_runs_nothing(
     assert session.run(classic(steps=4, seed=43)).executed == ("6", "7", "8")
 
 
+def test_tiles_are_as_large_as_asked_for(
+    context: Context, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sizes = placed("sd15", "base"), list[tuple[int, int]]()
+    monkeypatch.setattr(diffusion, "coder", lambda *_: model)
+    watch = model.checkpoint.vae.decoder.register_forward_pre_hook(
+        lambda _, given: sizes.append(tuple(given[0].shape[2:]))
+    )
+    before = vars(model.checkpoint.vae).copy()
+    samples = np.random.default_rng(0).normal(0, 4, (1, 4, 12, 12)).astype(F)
+    given = {"samples": {"samples": samples}, "vae": models.Vae(path=Path("tiny.safetensors"))}
+    try:
+        made = registry.nodes["VAEDecodeTiled"].run(context, **given, tile_size=64, overlap=64)
+        assert sizes == [(8, 8), (8, 6), (6, 8), (6, 6)], "an overlap of a quarter at most"
+        assert made.shape == (1, 96, 96, 3)
+        sizes.clear()
+        registry.nodes["VAEDecode"].run(context, **given)
+        assert sizes == [(12, 12)]
+    finally:
+        watch.remove()
+    assert vars(model.checkpoint.vae) == before
+
+
+def test_an_installed_model_goes_by_its_id(session: Session, tmp_path: Path) -> None:
+    card = SimpleNamespace(id="tiny-inpaint", engine="diffusion")
+    there = SimpleNamespace(card=card, main=tiny_folder(tmp_path, "sd15", "inpaint"))
+    store = SimpleNamespace(installed=lambda: [there], hub_cache=None, models_dir=None)
+    session.context = replace(session.context, models=lambda: store)
+    graph = classic(steps=1)
+    graph["1"]["inputs"]["ckpt_name"] = "tiny-inpaint"
+    try:
+        assert session.run(graph).executed[-1] == "8"
+    finally:
+        models.free()
+
+
 def test_the_registry_lists_samplers_and_schedules_as_comfyui_does(
     registry: Registry, context: Context
 ) -> None:
@@ -143,7 +182,7 @@ def test_a_lora_has_a_strength_for_texts_of_its_own(session: Session, checkpoint
     made = tiny_single_file(checkpoints, "sd15", "inpaint")
     (checkpoints / "tiny.safetensors").symlink_to(made)
     (checkpoints / "tokenizer").symlink_to(made.parent / "tokenizer")
-    name = "lora_te_text_model_encoder_layers_0_self_attn_v_proj"
+    name = "lora_te_text_model_encoder_layers_0_self_attn_out_proj"
     torch.manual_seed(0)
     tensors = {
         f"{name}.lora_down.weight": torch.randn(4, 768),

@@ -59,7 +59,7 @@ def run(file: str, photo: str | None, as_json: bool, **flags: Any) -> int:
             raise InputError(
                 "the workflow cannot run: " + "; ".join(verdict.lines()),
                 code="workflow.invalid",
-                hint=f"`reknit workflow check {file}` lists each fault",
+                hint=_where_models(verdict, context) or f"`reknit workflow check {file}` lists each fault",
                 error=verdict.error,
                 node_errors=verdict.node_errors,
             )
@@ -94,6 +94,9 @@ def check(file: str, as_json: bool, **flags: Any) -> int:
     else:
         for line in verdict.lines():
             click.echo(line)
+        hint = _where_models(verdict, context)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
         if not verdict.node_errors and verdict.error is None:
             click.echo(f"{len(graph.nodes)} nodes, {len(verdict.outputs)} outputs: right")
     return 2 if verdict.error is not None else 1 if verdict.node_errors else 0
@@ -159,6 +162,21 @@ def _checked(graph: Graph, registry: Registry, context: Context) -> Verdict:
     from reknit.workflow import validate
 
     return validate.check(graph, registry, context)
+
+
+def _where_models(verdict: Verdict, context: Context) -> str:
+    """Return where models are looked for, if one that a graph names is not there; else nothing."""
+    absent = [
+        fault["extra_info"]["input_name"]
+        for entry in verdict.node_errors.values()
+        for fault in entry["errors"]
+        if fault["type"] == "value_not_in_list" and fault["extra_info"]["received_value"] is not None
+    ]
+    if not any(name.endswith("_name") and name != "sampler_name" for name in absent):
+        return ""
+    folders = ", ".join(map(str, context.model_dirs))
+    below = f"files in ComfyUI's folders, such as checkpoints, below {folders}, and " if folders else ""
+    return f"models are {below}what `reknit models list` shows as installed; --models-dir adds a folder"
 
 
 def _first_loader(graph: Graph) -> str:

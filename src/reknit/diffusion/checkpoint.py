@@ -184,7 +184,7 @@ def open_checkpoint(
 
 
 def open_vae(path: str | Path, *, dtype: Any = None, report: Report) -> Checkpoint:
-    """Open a VAE alone: a file of its own, or that of a whole checkpoint, whose other parts are not read.
+    """Open a VAE alone: a file of its own, or that of a whole checkpoint, whose other parts are not built.
 
     A VAE of Stable Diffusion does not tell which of the families it was made for; it is taken for one of SDXL's,
     whose VAE is the most careful of its range.
@@ -197,7 +197,7 @@ def open_vae(path: str | Path, *, dtype: Any = None, report: Report) -> Checkpoi
     weights.extra("torch")
     report.step("opening the vae", 0.0)
     where = Path(path)
-    name = identify(where).family
+    name = parts.of_folder(where).family.name if where.is_dir() else identify(where).family
     made = family(name if name in families() else "sdxl")
     part = parts.of_part(where, "vae", made, "base")
     network = components.filled(components.empty("vae", part.config), part.tensors, str(part.path))

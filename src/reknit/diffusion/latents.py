@@ -85,7 +85,12 @@ def encode_image(
 
 
 def decode(
-    placed: Placed, latents: torch.Tensor, *, tiling: bool | None = None, note: Note | None = None
+    placed: Placed,
+    latents: torch.Tensor,
+    *,
+    tiling: bool | None = None,
+    tile_px: tuple[int, int] | None = None,
+    note: Note | None = None,
 ) -> Floats:
     """Return the pictures of latents.
 
@@ -96,6 +101,8 @@ def decode(
     tiling
         Decode in tiles that overlap, which needs little memory and may show as slight steps of tone; None: as the
         placement says.
+    tile_px : (int, int)
+        Side and overlap of those tiles; None: the VAE's own.
     note
         Is told when the VAE had to compute in float32.
 
@@ -120,7 +127,7 @@ def decode(
     tiled = placed.placement.vae_tiling if tiling is None else tiling
     with (
         placed.using("vae"),
-        _tiles(vae, tiled, placed.placement.vae_slicing),
+        _tiles(vae, tiled, placed.placement.vae_slicing, tile_px),
         torch.inference_mode(),
         memory_guard("decoding", placed.device),
     ):
@@ -213,10 +220,21 @@ def _finite(
 
 
 @contextmanager
-def _tiles(vae: Any, tiling: bool, slicing: bool) -> Generator[None]:
-    before = vae.use_tiling, vae.use_slicing
-    vae.use_tiling, vae.use_slicing = tiling, slicing
+def _tiles(vae: Any, tiling: bool, slicing: bool, tile_px: tuple[int, int] | None) -> Generator[None]:
+    wanted: dict[str, Any] = {"use_tiling": tiling, "use_slicing": slicing}
+    if tile_px is not None:
+        side, overlap = tile_px
+        scale = 2 ** (len(vae.config["block_out_channels"]) - 1)
+        wanted |= {
+            "tile_sample_min_size": side,
+            "tile_latent_min_size": max(1, side // scale),
+            "tile_overlap_factor": overlap / side,
+        }
+    before = {name: getattr(vae, name) for name in wanted}
+    for name, value in wanted.items():
+        setattr(vae, name, value)
     try:
         yield
     finally:
-        vae.use_tiling, vae.use_slicing = before
+        for name, value in before.items():
+            setattr(vae, name, value)

@@ -273,6 +273,13 @@ async def unload() -> Response:
     return Json({})
 
 
+@router.post("/{name}")
+@router.post("/{name}/")
+async def nothing(name: str) -> Response:
+    """Refuse what is not here as the original refuses what it does not know."""
+    raise HTTPException(404)
+
+
 @router.get("/{name}")
 @router.get("/{name}/")
 async def rest(name: str) -> Response:

@@ -64,7 +64,7 @@ SCHEDULERS: tuple[dict[str, Any], ...] = tuple(
 
 UPSCALERS: tuple[dict[str, Any], ...] = tuple(
     {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": 4}
-    for name in ("None", "Lanczos", "Nearest")
+    for name in ("None", "Lanczos")
 )
 LATENT_MODES: tuple[dict[str, str], ...] = tuple(
     {"name": f"Latent{suffix}"}

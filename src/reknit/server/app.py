@@ -28,6 +28,7 @@ from reknit.jobs.supervisor import Supervisor
 from reknit.pipeline.segment import Segmenter
 from reknit.server import (
     a1111,
+    a1111_extras,
     a1111_progress,
     batch_routes,
     batch_work,
@@ -93,7 +94,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.add_middleware(Observed, metrics=app.state.metrics)
     for routes in (job_routes, batch_routes, picture_routes, select_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
-    for dialect in (a1111_progress, a1111, openai):
+    for dialect in (a1111_progress, a1111_extras, a1111, openai):
         app.include_router(dialect.router)
     for each in (comfy, comfy_files, comfy_lists, comfy_socket):
         app.include_router(each.router)

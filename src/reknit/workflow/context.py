@@ -29,6 +29,9 @@ MODEL_FOLDERS: Mapping[str, tuple[str, ...]] = {
 }
 """ComfyUI's kinds of models, and the names of their folders below a folder of models."""
 
+_ENGINES = {"checkpoints": ("diffusion",), "inpaint": ("onnx", "torchscript")}
+"""Which engines run the catalogue's models of a kind."""
+
 _PLACE = re.compile(r"^(?P<name>.*?)\s*\[(?P<place>input|output|temp)\]$")
 
 
@@ -111,9 +114,17 @@ class Context:
         return _listed([self.input_dir], PICTURES)
 
     def weights(self, kind: str) -> dict[str, Path]:
-        """Return the models of a kind of `MODEL_FOLDERS` by the name that graphs call them."""
+        """Return the models of a kind of `MODEL_FOLDERS` by the name that graphs call them.
+
+        What the catalogue knows and has installed goes by its id, beside files in ComfyUI's folders.
+        """
         folders = [folder / name for folder in self.model_dirs for name in MODEL_FOLDERS[kind]]
-        return {name: path for name in _listed(folders, WEIGHTS) if (path := _first(folders, name))}
+        found = {name: path for name in _listed(folders, WEIGHTS) if (path := _first(folders, name))}
+        if self.models is not None and kind in _ENGINES:
+            for model in self.models().installed():
+                if model.card.engine in _ENGINES[kind]:
+                    found.setdefault(model.card.id, model.main)
+        return found
 
 
 def _listed(folders: list[Path], suffixes: tuple[str, ...]) -> tuple[str, ...]:

@@ -159,7 +159,7 @@ def inpaint_model_conditioning(
 )
 def vae_decode(context: Context, samples: Latent, vae: Vae) -> Floats:
     """Turn latents into pictures."""
-    return _decoded(context, samples, vae, tiling=False)
+    return _decoded(context, samples, vae)
 
 
 @node(
@@ -175,16 +175,21 @@ def vae_decode(context: Context, samples: Latent, vae: Vae) -> Floats:
     category="_for_testing",
     wants_context=True,
 )
-def vae_decode_tiled(context: Context, samples: Latent, vae: Vae, **_: Any) -> Floats:
+def vae_decode_tiled(
+    context: Context, samples: Latent, vae: Vae, tile_size: int, overlap: int, **_: Any
+) -> Floats:
     """Turn latents into pictures in tiles, which needs less memory."""
-    return _decoded(context, samples, vae, tiling=True)
+    if tile_size < 4 * overlap:
+        overlap = tile_size // 4
+    return _decoded(context, samples, vae, (tile_size, overlap))
 
 
-def _decoded(context: Context, samples: Latent, vae: Vae, *, tiling: bool) -> Floats:
+def _decoded(context: Context, samples: Latent, vae: Vae, tile_px: tuple[int, int] | None = None) -> Floats:
     import torch
 
     from reknit.diffusion.latents import decode
 
     placed = coder(context, vae)
     scale, shift = scaling(placed.checkpoint.family)
-    return decode(placed, torch.from_numpy((samples["samples"] - shift) * np.float32(scale)), tiling=tiling)
+    latents = torch.from_numpy((samples["samples"] - shift) * np.float32(scale))
+    return decode(placed, latents, tiling=tile_px is not None, tile_px=tile_px)
