@@ -36,7 +36,16 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def cpu_timed(work: Callable[[], Any]) -> float:
+    """Return the seconds of CPU that ``work()`` takes in this process, on all its threads."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def interleaved(
+    works: Mapping[str, Callable[[], Any]], rounds: int, timed: Callable[[Callable[[], Any]], float] = timed
+) -> dict[str, list[float]]:
     """Run all works in turn, ``rounds`` times, each round starting with another one; seconds by name.
 
     What else the machine does hits all of them alike, so ratios within a round mean something.

@@ -1,87 +1,189 @@
-"""One denoising step of ours over diffusers' own, on a true-size network with random weights.
+"""What Reknit adds to a diffusion model: ``python -m bench.diffusion step|variation|photo [--dtype bfloat16]``.
 
-``python -m bench.diffusion [--side 512] [--rounds 5] [--family sd15] [--small]``
+All run Stable Diffusion 1.5's inpainting model at its true size (UNet of 860 million weights) with random weights,
+which ``--folder`` keeps from one run to the next. Works are run in turn, so that a busy machine slows all alike, and
+ratios are medians over the rounds of the process's CPU seconds on one thread.
 
-The bare step of diffusers is its pipeline's loop body: scale, concatenate, UNet, guidance, scheduler. Steps of both are
-taken in turn, so that a busy machine slows both, and the ratio is that of the medians.
+``step``: one denoising step over the loop body of diffusers' pipeline: scale, concatenate, UNet, guidance, scheduler.
+``variation``: a second picture of the same photo and prompt over the first, files read and written.
+``photo``: a 300 px hole in a photo of 12 megapixels over the same hole in one of 512 × 512 px, likewise.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+import reknit
+from bench import clock
+from examples import scenes
+from reknit.core import codec
+
+FAMILY, KIND = "sd15", "inpaint"
+GUIDANCE = 7.0
+LARGE = (4000, 3000)
+HOLE_PX = 300
+
+RATIOS = {"step": ("ours", "diffusers"), "variation": ("second", "first"), "photo": ("12 MP", "512 px")}
+
+Works = dict[str, Callable[[], Any]]
 
 
 def main() -> None:
-    """Measure and print one line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=512, help="px")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--family", default="sd15", choices=("sd15", "sd2"))
-    parser.add_argument("--small", action="store_true", help="a quarter of the channels")
-    parser.add_argument("--guidance", type=float, default=7.5)
+    """Print what was measured as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("step", "variation", "photo"))
+    parser.add_argument("--side", type=int, default=512, help="px that the model works at")
+    parser.add_argument("--steps", type=int, default=4, help="of variation and photo")
+    parser.add_argument("--strength", type=float, default=0.75, help="of variation and photo")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--folder", type=Path, default=Path("out/bench/sd15-random"), help="of the model")
     given = parser.parse_args()
-    ours, theirs = _steps(given.family, given.side, given.guidance, small=given.small)
-    ours(), theirs()
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for round_ in range(given.rounds):
-        pair = [("ours", ours), ("theirs", theirs)]
-        for name, step in pair if round_ % 2 else pair[::-1]:
-            begin = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - begin)
-    mine, other = (statistics.median(times[name]) for name in ("ours", "theirs"))
-    print(
-        f"{given.family} {given.side} px, guidance {given.guidance:g}: ours {mine:.3f} s, "
-        f"diffusers {other:.3f} s, ratio {mine / other:.3f} (least {min(times['ours']) / min(times['theirs']):.3f})"
+    model = given.folder.with_name(f"{given.folder.name}-{given.dtype}")
+    if not (model / "model_index.json").exists():
+        write(model, given.dtype)
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        if given.what == "step":
+            works = _steps(model, given.dtype, given.side)
+        else:
+            params = {"model": str(model), "dtype": given.dtype, "side": given.side}
+            params |= {"steps": given.steps, "strength": given.strength}
+            works = {"variation": _variations, "photo": _photos}[given.what](Path(name), params)
+        seconds = clock.interleaved(works, given.rounds, timed=clock.cpu_timed)
+    slow, fast = RATIOS[given.what]
+    found = {
+        "seconds": {name: [round(each, 2) for each in values] for name, values in seconds.items()},
+        f"{slow} / {fast}": round(clock.ratio(seconds, slow, fast), 3),
+        **{name: str(value) for name, value in vars(given).items() if name != "what"},
+        "machine": clock.machine(),
+    }
+    print(json.dumps(found, indent=1))
+
+
+def write(folder: Path, dtype: str) -> None:
+    """Save the model with random weights as a folder of diffusers."""
+    import torch
+    import transformers
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    from reknit.diffusion.families import configs
+
+    config = configs(FAMILY, KIND)
+    torch.manual_seed(0)
+    text = transformers.CLIPTextConfig(**config["text_encoder"])
+    networks = {
+        "unet": UNet2DConditionModel(**config["unet"]),
+        "vae": AutoencoderKL(**config["vae"]),
+        "text_encoder": transformers.CLIPTextModel(text),
+    }
+    for part, network in networks.items():
+        network.to(getattr(torch, dtype)).save_pretrained(folder / part)
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(
+        vocab={piece: n for n, piece in enumerate(pieces)}, merges=[], model_max_length=77
+    )
+    tokenizer.save_pretrained(folder / "tokenizer")
+    (folder / "scheduler").mkdir(exist_ok=True)
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config["scheduler"]))
+    index = {"_class_name": "StableDiffusionInpaintPipeline", "scheduler": ["diffusers", "PNDMScheduler"]}
+    index |= {part: ["diffusers", type(network).__name__] for part, network in networks.items()}
+    (folder / "model_index.json").write_text(
+        json.dumps(index | {"tokenizer": ["transformers", "CLIPTokenizer"]})
     )
 
 
-def _steps(family: str, side: int, guidance: float, *, small: bool) -> tuple[Any, Any]:
+def _variations(folder: Path, params: dict[str, Any]) -> Works:
+    from reknit.engines import diffusion_painters
+
+    photo, mask = _files(folder, (512, 512))
+
+    def first() -> None:
+        diffusion_painters._stages.clear()
+        _fill(photo, mask, params, seed=1)
+
+    _warmed(photo, mask, params)
+    return {"first": first, "second": lambda: _fill(photo, mask, params, seed=2)}
+
+
+def _photos(folder: Path, params: dict[str, Any]) -> Works:
+    from reknit.engines import diffusion_painters
+
+    files = {"12 MP": _files(folder, LARGE), "512 px": _files(folder, (512, 512))}
+
+    def fill(name: str) -> None:
+        diffusion_painters._stages.clear()
+        _fill(*files[name], params, seed=1)
+
+    _warmed(*files["512 px"], params)
+    return {"12 MP": lambda: fill("12 MP"), "512 px": lambda: fill("512 px")}
+
+
+def _files(folder: Path, size: tuple[int, int]) -> tuple[Path, Path]:
+    """Write a photo with a mask whose hole is in the middle, and return both."""
+    width, height = size
+    photo, mask = folder / f"photo-{width}.jpg", folder / f"mask-{width}.png"
+    pixels = scenes.render("meadow", width, height, 1)
+    photo.write_bytes(codec.encode(reknit.Photo(pixels=pixels), container="jpeg").data)
+    hole = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - HOLE_PX) // 2, (width - HOLE_PX) // 2
+    hole[top : top + HOLE_PX, left : left + HOLE_PX] = 255
+    mask.write_bytes(codec.encode(reknit.Photo(pixels=hole), container="png").data)
+    return photo, mask
+
+
+def _fill(photo: Path, mask: Path, params: dict[str, Any], *, seed: int) -> None:
+    """Fill as the command line does: from files, to a file."""
+    done = reknit.fill(photo, mask, prompt="a meadow", params=params, guidance=GUIDANCE, seed=seed, threads=1)
+    done.save(photo.with_name(f"filled-{photo.name}"))
+
+
+def _warmed(photo: Path, mask: Path, params: dict[str, Any]) -> None:
+    """Open the model and import all that a fill needs: a small fill, so that no measured one does it."""
+    _fill(photo, mask, params | {"side": 64, "steps": 1, "strength": 1.0}, seed=0)
+
+
+def _steps(model: Path, dtype: str, side: int) -> Works:
     """Return functions that walk one step: ours, and the loop of diffusers' pipeline."""
     import torch
     from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
 
-    from reknit.diffusion.checkpoint import Checkpoint
+    from reknit.core.progress import Reporter
+    from reknit.diffusion.checkpoint import open_checkpoint
     from reknit.diffusion.denoise import denoise
-    from reknit.diffusion.families import configs
-    from reknit.diffusion.families import family as facts
-    from reknit.diffusion.placed import Placed
+    from reknit.diffusion.placed import place
     from reknit.diffusion.placement import Placement
     from reknit.diffusion.prepare import Prepared
     from reknit.diffusion.prompt import Conditioning, Text
     from reknit.diffusion.sampler import Sampler
 
-    config = configs(family, "inpaint")
-    if small:
-        config["unet"]["block_out_channels"] = [80, 160, 320, 320]
-        config["unet"]["norm_num_groups"] = 16
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(**config["unet"]).eval()
-    euler = {**config["scheduler"], "_class_name": "EulerDiscreteScheduler"}
-    checkpoint = Checkpoint(
-        family=facts(family),
-        kind="inpaint",
-        denoiser=unet,
-        vae=torch.nn.Identity(),
-        text_encoders=(),
-        tokenizers=(),
-        scheduler_config=euler,
-        dtype=torch.float32,
-        files=(),
-        source="random",
-    )
-    checkpoint.vae.config = {}
-    placed = Placed(checkpoint, Placement())
-    width = int(config["unet"]["cross_attention_dim"])
-    positive, negative = torch.randn(1, 77, width), torch.randn(1, 77, width)
+    checkpoint = open_checkpoint(model, report=Reporter())
+    euler = checkpoint.scheduler_config = {
+        **checkpoint.scheduler_config,
+        "_class_name": "EulerDiscreteScheduler",
+    }
+    placed = place(checkpoint, Placement(dtype=dtype))
+    kind, grid = placed.dtype, side // 8
+    unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=kind).eval()
+    width = int(unet.config["cross_attention_dim"])
+    positive, negative = torch.randn(2, 1, 77, width, dtype=kind)
     conditioning = Conditioning(positive=Text(embeds=positive), negative=Text(embeds=negative))
-    grid = side // 8
-    noise, beside = torch.randn(1, 4, grid, grid), torch.randn(1, 5, grid, grid)
+    noise, beside = torch.randn(1, 4, grid, grid, dtype=kind), torch.randn(1, 5, grid, grid, dtype=kind)
     prepared = Prepared(
-        latents=torch.zeros(1, 4, grid, grid),
+        latents=torch.zeros(1, 4, grid, grid, dtype=kind),
         noise=noise,
         mask=None,
         strength_map=None,
@@ -91,9 +193,8 @@ def _steps(family: str, side: int, guidance: float, *, small: bool) -> tuple[Any
     )
 
     def ours() -> Any:
-        return denoise(
-            placed, conditioning, prepared, Sampler(), steps=1, guidance=guidance, on_step=lambda step: None
-        )
+        given = {"steps": 1, "guidance": GUIDANCE, "on_step": lambda step: step.preview()}
+        return denoise(placed, conditioning, prepared, Sampler(), **given)
 
     def theirs() -> Any:
         with torch.no_grad():
@@ -106,11 +207,12 @@ def _steps(family: str, side: int, guidance: float, *, small: bool) -> tuple[Any
                 given = torch.cat([given, both], dim=1)
                 answer = unet(given, step, encoder_hidden_states=embeds, return_dict=False)[0]
                 without, wanted = answer.chunk(2)
-                answer = without + guidance * (wanted - without)
+                answer = without + GUIDANCE * (wanted - without)
                 latents = scheduler.step(answer, step, latents, return_dict=False)[0]
             return latents
 
-    return ours, theirs
+    ours(), theirs()
+    return {"ours": ours, "diffusers": theirs}
 
 
 if __name__ == "__main__":

@@ -288,6 +288,15 @@ def test_bad_input_is_a_typed_error_with_a_hint(models, given, code):
     assert caught.value.hint
 
 
+def test_a_photo_below_eight_pixels_is_a_typed_error(models):
+    where = np.zeros((6, 40), bool)
+    where[2:4, 10:14] = True
+    with pytest.raises(InputError) as caught:
+        reknit.fill(np.zeros((6, 40, 3), np.uint8), where, params={**SMALL, "model": models()})
+    assert caught.value.code == "image.size"
+    assert "8 px" in caught.value.hint
+
+
 def test_a_crop_below_eight_pixels_is_a_typed_error(models):
     engine = DIFFUSION.configured(
         check_all(DIFFUSION.spec.options, {**SMALL, "model": models()}, owner="test"), None

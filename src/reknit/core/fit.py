@@ -39,6 +39,8 @@ class SizeRule:
         both sides are scaled alike until it lies between.
     max_upscale : float
         How many times a crop is enlarged at the most.
+    least_px : int
+        Pictures with a side shorter than this are refused.
     """
 
     multiple: int = 1
@@ -47,6 +49,7 @@ class SizeRule:
     max_px: int | None = None
     areas: tuple[int, int] | None = None
     max_upscale: float = 2.0
+    least_px: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

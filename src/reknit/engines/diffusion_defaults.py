@@ -24,6 +24,10 @@ MAX_UPSCALE = 64.0
 """How much a small crop is enlarged at the most: models paint badly far below the size they were trained for."""
 
 
+LEAST_PX = 8
+"""A picture's side; nothing smaller has a latent of its own."""
+
+
 _FULL_STRENGTH = {("sdxl", "inpaint"): 0.99}
 _FULL_NOTE = (
     "strength 1 was taken as 0.99: SDXL's inpainting model paints blurred when it begins with noise alone"
@@ -93,4 +97,6 @@ def size_rule(found: Found, side: int | None, refine: float) -> SizeRule:
     """
     area = (side or found.native_px) ** 2
     most = max(MOST_PX, area) if refine > 0 else area
-    return SizeRule(multiple=found.multiple_px, areas=(area, most), max_upscale=MAX_UPSCALE)
+    return SizeRule(
+        multiple=found.multiple_px, areas=(area, most), max_upscale=MAX_UPSCALE, least_px=LEAST_PX
+    )

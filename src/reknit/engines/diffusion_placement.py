@@ -12,6 +12,7 @@ from typing import Any
 from reknit.core.errors import Unavailable
 from reknit.diffusion.placement import Placement
 from reknit.engines.kept import free_of
+from reknit.engines.torch_ways import has_bf16
 
 DEVICES = ("cuda", "xpu", "mps")
 """What is taken before the processor, the first that is there."""
@@ -78,15 +79,8 @@ def best_dtype(device: str) -> str:
         return "bfloat16"
     if device == "mps":
         return "float16"
-    return "bfloat16" if _cpu_has_bf16() else "float32"
-
-
-def _cpu_has_bf16() -> bool:
-    """Return whether the processor multiplies matrices of bfloat16 (AMX); it is slower without."""
-    import torch
-
-    asked: Any = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(asked is not None and asked())
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)
+    return "bfloat16" if has_bf16(capabilities()) else "float32"
 
 
 def _device(wanted: str) -> str:

@@ -25,15 +25,12 @@ from reknit.core.geometry import Box, Size, round_up
 from reknit.core.progress import Part, Report
 from reknit.diffusion.placement import Placement
 from reknit.engines.base import Crop, Samples, Told
-from reknit.engines.diffusion_defaults import REFINE_SCALE
+from reknit.engines.diffusion_defaults import LEAST_PX, REFINE_SCALE
 from reknit.engines.diffusion_further import Pictures
 from reknit.engines.diffusion_models import Found
 from reknit.engines.diffusion_options import to_parameters
 from reknit.engines.diffusion_painters import Order, Painter, Picture
 from reknit.engines.kept import KEPT, free_of
-
-LEAST_PX = 8
-"""A crop's side; nothing smaller has a latent of its own."""
 
 _FROM_AROUND = ("fill", "exemplar")
 """What a hole may hold before that is taken from its surroundings; with all else a whole picture can be painted."""

@@ -65,8 +65,12 @@ def ways(capabilities: Mapping[str, Any]) -> tuple[Way, ...]:
     capabilities : mapping
         As ``torch.cpu.get_capabilities()`` gives them.
     """
-    has_bf16 = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "arm_bf16", "bf16"))
-    return (PLAIN, CHANNELS_LAST, BF16) if has_bf16 else (PLAIN, CHANNELS_LAST)
+    return (PLAIN, CHANNELS_LAST, BF16) if has_bf16(capabilities) else (PLAIN, CHANNELS_LAST)
+
+
+def has_bf16(capabilities: Mapping[str, Any]) -> bool:
+    """Return whether a processor multiplies matrices of bfloat16 itself; one that does not is slower with it."""
+    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "arm_bf16", "bf16"))
 
 
 def chosen(

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reknit.core.errors import InputError
+from reknit.core.geometry import Size
 from reknit.core.mask import Mask
 from reknit.core.options import check_all
 from reknit.core.region import Region, plan_regions
@@ -84,7 +86,7 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
     NotFound, Unavailable
         No such engine, or it cannot run here.
     InputError
-        ``option.unknown``, ``option.value``.
+        ``option.unknown``, ``option.value``; ``image.size``: too small for the engine.
     """
     name, reasons = choose_engine(request.engine, request.mask, models, request.params)
     engine = registry.get(name)
@@ -95,6 +97,7 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
         spec = engine.spec
         given = {key: value for key, value in request.params.items() if value is not None}
         params = check_all(spec.options, given, owner=f"engine {name}")
+    _large_enough(request.photo.size, engine.spec)
     if isinstance(engine, Telling):
         reasons += engine.told().notes
     ways = ways_of(engine, params, threads=threads)
@@ -122,6 +125,16 @@ def plan_fill(request: FillRequest, *, threads: int, models: Models | None = Non
         peak_bytes=round(ways[0].need) or peak_bytes,
     )
     return Work(plan=plan, engine=engine, params=params, hole=hole, regions=regions, ways=ways)
+
+
+def _large_enough(size: Size, spec: EngineSpec) -> None:
+    least = spec.size_rule.least_px
+    if min(size.width, size.height) < least:
+        raise InputError(
+            f"a photo of {size} px is too small for the engine {spec.name}",
+            code="image.size",
+            hint=f"sides must be at least {least} px; --engine exemplar fills photos of any size",
+        )
 
 
 def choose_engine(
