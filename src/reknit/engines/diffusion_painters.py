@@ -350,8 +350,14 @@ def load(
         key,
         lambda: _opened(found, parts, placement, models, report),
         device=placement.device,
-        size=found.bytes,
+        size=_held(found, placement),
     )
+
+
+def _held(found: Found, placement: Placement) -> int:
+    """Return the bytes that a model's weights take once they are loaded; files mostly hold them in 16 bits."""
+    wide = placement.dtype == "float32" and placement.quantise == "none" and "gguf" not in found.source
+    return found.bytes * (2 if wide else 1)
 
 
 def _opened(
