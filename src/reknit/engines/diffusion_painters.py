@@ -290,7 +290,10 @@ class PipelinePainter:
         from reknit.diffusion.pipelines import Painting
 
         values, facts = order.values, self.adapter.facts
-        for name, what in (("sampler", "samplers"), ("scheduler", "schedulers"), ("lora", "LoRAs")):
+        for name, what in (
+            *(("sampler", "samplers"), ("scheduler", "schedulers"), ("lora", "LoRAs")),
+            *(("variation", "variations"), ("noise_size", "noise sizes")),
+        ):
             if values[name]:
                 note(f"{facts.title} runs in diffusers' own pipeline, which takes no {what} of Reknit's")
         if order.strength_map is not None:
