@@ -85,6 +85,6 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def save_alone(result: FillResult, source: Path, path: Path) -> None:
-    """Write the result of a single fill of ``source`` as the command line does."""
-    codec.write(result.with_recipe(0, photo_name=source.name), path)
+def save_alone(result: FillResult, path: Path) -> None:
+    """Write the result of a single fill as the command line does."""
+    codec.write(result.with_recipe(0), path)

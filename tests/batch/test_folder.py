@@ -66,7 +66,7 @@ def test_a_folder(folder: Path, tmp_path: Path) -> None:
     for name, outcome in found.items():
         if outcome.done:
             alone = tmp_path / f"alone{Path(outcome.outputs[0]).suffix}"
-            save_alone(reknit.fill(folder / name, mask), folder / name, alone)
+            save_alone(reknit.fill(folder / name, mask), alone)
             assert Path(outcome.outputs[0]).read_bytes() == alone.read_bytes()
             assert outcome.size == (64, 64)
             assert set(outcome.seconds) == {"read", "fill", "write"}
@@ -219,7 +219,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
     assert found["dusty.png"].hole_px > 10
     assert found["clean.png"].hole_px == 0
     assert np.asarray(Image.open(tmp_path / "out/dusty.png")).max() < 120
-    save_alone(reknit.repair(root / "dusty.png"), root / "dusty.png", tmp_path / "alone.png")
+    save_alone(reknit.repair(root / "dusty.png"), tmp_path / "alone.png")
     assert (tmp_path / "out/dusty.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 

@@ -82,9 +82,7 @@ def check(made: Made, out: Path, record: Path) -> None:
         if outcome.done:
             written = Path(outcome.outputs[0])
             alone = single / f"alone{written.suffix}"
-            save_alone(
-                reknit.fill(made.source / name, made.mask_of(name), threads=1), made.source / name, alone
-            )
+            save_alone(reknit.fill(made.source / name, made.mask_of(name), threads=1), alone)
             assert alone.read_bytes() == written.read_bytes(), name
 
 

@@ -80,9 +80,7 @@ def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any) -> None:
         if outcome.done:
             written = Path(outcome.outputs[0])
             alone = tmp_path / f"alone{written.suffix}"
-            save_alone(
-                reknit.fill(made.source / name, made.mask_of(name), threads=1), made.source / name, alone
-            )
+            save_alone(reknit.fill(made.source / name, made.mask_of(name), threads=1), alone)
             assert alone.read_bytes() == written.read_bytes(), name
 
 

@@ -235,3 +235,17 @@ def test_shells_complete_commands_options_and_values(reknit: Reknit) -> None:
 def test_version_and_bare_call(reknit: Reknit) -> None:
     assert reknit("--version").out.startswith("reknit ")
     assert "Commands:" in reknit().out
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_the_command_and_python_write_the_same_bytes_with_recipe_and_all(reknit: Reknit, suffix: str) -> None:
+    import reknit as package
+
+    assert (
+        reknit("fill", f"photo.{suffix}", "mask.png", "--engine", "telea", "-o", f"out.{suffix}").status == 0
+    )
+    package.fill(f"photo.{suffix}", "mask.png", engine="telea").save(f"python.{suffix}")
+    assert Path(f"out.{suffix}").read_bytes() == Path(f"python.{suffix}").read_bytes()
+    again = reknit("replay", f"out.{suffix}", "-o", f"again.{suffix}")
+    assert again.status == 0
+    assert Path(f"again.{suffix}").read_bytes() == Path(f"out.{suffix}").read_bytes()

@@ -146,6 +146,7 @@ def test_every_container_holds_a_recipe_and_is_replayed_from_it(container, tmp_p
         image.load()
     again = reknit.replay(out, tmp_path / f"photo.{container}")
     assert "the same pixels as before" in again.notes
+    assert found.photo_name == f"photo.{container}"
     again.save(tmp_path / f"again.{container}")
     assert (tmp_path / f"again.{container}").read_bytes() == out.read_bytes()
 
@@ -175,10 +176,10 @@ def test_a_jpeg_keeps_its_segments_and_coefficients_beside_the_recipe(tmp_path: 
     mask = np.zeros((120, 160), bool)
     mask[50:70, 60:90] = True
     result = reknit.fill(tmp_path / "photo.jpg", mask, engine="telea")
-    with_it = codec.encode(result.with_recipe(photo_name="photo.jpg"))
+    with_it = codec.encode(result.with_recipe())
     without = codec.encode(result.photo)
     assert with_it.carried_blocks == without.carried_blocks > 0
-    added = own_text.jpeg_bodies(own_text.recipe_of(result.with_recipe(photo_name="photo.jpg").metadata))
+    added = own_text.jpeg_bodies(own_text.recipe_of(result.with_recipe().metadata))
 
     def bodies(data: bytes) -> list[bytes]:
         return [data[start:end] for marker, start, end in jpeg_segments(data)]

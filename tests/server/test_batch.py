@@ -57,7 +57,7 @@ def test_a_folder_is_done_as_single_fills_are(allowing: Server, photos: Path) ->
     assert job["result"]["counts"] == {"waiting": 0, "running": 0, "done": 2, "failed": 2}
     for name in ("a.png", "sub/b.png"):
         alone = photos.parent / "alone.png"
-        save_alone(reknit.fill(photos / "in" / name, photos / "masks" / name), photos / "in" / name, alone)
+        save_alone(reknit.fill(photos / "in" / name, photos / "masks" / name), alone)
         assert (photos / "done" / name).read_bytes() == alone.read_bytes()
     assert not (photos / "done" / "linked.png").exists()
     listed = allowing.client.get(allowing.url("jobs"), params={"kind": "batch"}).json()["jobs"]

@@ -10,7 +10,7 @@ import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from reknit.batch import places
@@ -80,7 +80,7 @@ class Bench:
             if place is not None:
                 places.check_within(place, setup.within)
         data = places.read(item.image, max_bytes=limits.max_bytes)
-        photo = codec.decode(data, limits=limits, name=item.image)
+        photo = codec.decode(data, limits=limits, name=item.image.partition("?")[0])
         mask = None if setup.find is not None else self._mask(photo, item, setup, limits)
         source = None
         if setup.source is not None:
@@ -101,12 +101,11 @@ class Bench:
         item, setup, result = filled.item, filled.setup, filled.result
         outputs = [places.join(setup.out, name) for name in outputs_of(item.output, setup.count)]
         notes = list(result.notes)
-        name = PurePosixPath(item.image.partition("?")[0]).name
         for i, output in enumerate(outputs):
             container = codec.container_of(output) if Path(output.partition("?")[0]).suffix else None
             photo = result.photos[i]
             if setup.recipe:
-                photo = result.with_recipe(i, photo_name=name)
+                photo = result.with_recipe(i)
             encoded = codec.encode(photo, container=container, quality=setup.quality)
             _check_target(output, item)
             places.check_within(output, setup.within)

@@ -48,7 +48,7 @@ def command(image: str, **flags: Any) -> int:
         target = destination(
             (image,), flags["output"], in_place=flags["in_place"], suffix="extended", count=count
         )
-    job = Job.of(flags, target, photo=image, writes_picture=not flags["plan_only"])
+    job = Job.of(flags, target, writes_picture=not flags["plan_only"])
     with job.working():
         request = fill_request(
             ExtendRequest(

@@ -46,7 +46,7 @@ def command(image: str, mask: str | None, **flags: Any) -> int:
         target = destination(
             inputs, flags["output"], in_place=flags["in_place"], suffix="filled", count=count
         )
-    job = Job.of(flags, target, photo=image, writes_picture=not flags["plan_only"])
+    job = Job.of(flags, target, writes_picture=not flags["plan_only"])
     with job.working():
         photo = read_photo(image, job.limits)
         request = FillRequest(

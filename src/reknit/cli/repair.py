@@ -56,7 +56,7 @@ def command(image: str, **flags: Any) -> int:
     if mask_out is not None:
         check_file(Path(mask_out), (image, *map(str, target.paths)))
     options = given(flags, OPTIONS)
-    job = Job.of(flags, target, photo=image, writes_picture=not flags["detect_only"])
+    job = Job.of(flags, target, writes_picture=not flags["detect_only"])
     with job.working():
         request = RepairRequest(
             photo=read_photo(image, job.limits),

@@ -35,7 +35,7 @@ def command(file: str, photo: str | None, mask: str | None, show: bool, **flags:
         return _show(file)
     inputs = (file, photo, mask)
     target = destination(inputs, flags["output"], in_place=flags["in_place"], suffix="replayed")
-    job = Job.of(flags, target, photo=photo)
+    job = Job.of(flags, target)
     with job.working():
         asked = recipe.prepare(file, photo, mask, params=job.params, limits=job.limits)
         result = recipe.run(asked, threads=job.threads, report=job.bar.reporter, models=job.models)

@@ -37,7 +37,6 @@ class Job:
     settings: Mapping[str, Setting]
     params: Mapping[str, Any]
     destination: Destination
-    photo_name: str
     recipe: bool
     quality: int | None
     as_json: bool
@@ -48,10 +47,9 @@ class Job:
         flags: Mapping[str, Any],
         destination: Destination,
         *,
-        photo: str | None = None,
         writes_picture: bool = True,
     ) -> Job:
-        """Build a job from a command's flags; ``photo`` is the argument that names the photo."""
+        """Build a job from a command's flags."""
         if writes_picture and not destination.paths and flags["as_json"]:
             raise InputError(
                 "standard output cannot carry both the picture and JSON",
@@ -63,7 +61,6 @@ class Job:
             settings=load_settings({name: flags.get(name) for name in names}),
             params={**given(flags, SHORTCUTS), **parse_params(flags["params"])},
             destination=destination,
-            photo_name=Path(photo).name if photo and photo != "-" else "",
             recipe=not flags.get("no_recipe"),
             quality=parse_quality(flags["quality"]),
             as_json=flags["as_json"],
@@ -124,7 +121,7 @@ class Job:
             container = codec.container_of(target.paths[i]) if named else None
             photo = result.photos[i]
             if self.recipe:
-                photo = result.with_recipe(i, photo_name=self.photo_name)
+                photo = result.with_recipe(i)
             encoded.append(codec.encode(photo, container=container, quality=self.quality))
         return encoded
 

@@ -123,6 +123,7 @@ def _decoded(data: bytes, limits: Limits, name: str, *, fail_on: str) -> Photo:
         orientation=found.orientation,
         data=data if container == "jpeg" else None,
         pixels=pixels if container == "jpeg" else None,
+        name=Path(name).name,
     )
     return Photo(pixels=pixels, alpha=alpha, metadata=carried, origin=origin, notes=tuple(notes))
 

@@ -77,6 +77,8 @@ class Origin:
         against.
     left, top : int
         Where the first of these pixels lies in the photo, if its canvas has changed since.
+    name : str
+        The file's name without its folders; empty if it is not known.
     """
 
     container: str
@@ -90,6 +92,7 @@ class Origin:
     pixels: Samples | None = field(default=None, repr=False)
     left: int = 0
     top: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,11 +137,8 @@ class FillResult:
         photo = self.with_recipe(index) if recipe else self.photos[index]
         return codec.write(photo, Path(path), quality=quality).notes
 
-    def recipe(self, index: int = 0, *, photo_name: str = "") -> Recipe | None:
-        """Return how a variation was made; None if nothing had to be filled.
-
-        ``photo_name`` is written into it, so that the photo is found again beside the result.
-        """
+    def recipe(self, index: int = 0) -> Recipe | None:
+        """Return how a variation was made; None if nothing had to be filled."""
         from reknit import __version__
         from reknit.core.recipe import Recipe, digest, portable
 
@@ -158,17 +155,17 @@ class FillResult:
             size=self.before.size,
             added=self.request.added,
             photo_sha256=digest(self.before, self.request.added),
-            photo_name=photo_name,
+            photo_name=self.before.origin.name if self.before.origin else "",
             mask=self.mask,
             source=self.request.source,
             facts=self.facts,
         )
 
-    def with_recipe(self, index: int = 0, *, photo_name: str = "") -> Photo:
+    def with_recipe(self, index: int = 0) -> Photo:
         """Return a variation with its recipe in its text."""
         from reknit.core.recipe import embedded
 
-        photo, recipe = self.photos[index], self.recipe(index, photo_name=photo_name)
+        photo, recipe = self.photos[index], self.recipe(index)
         return photo if recipe is None else embedded(photo, recipe)
 
     def to_numpy(self, index: int = 0) -> Samples:

@@ -243,9 +243,9 @@ def _looked_at(picture: NDArray[np.uint8], side: int) -> Any:
     """Return a picture as CLIP's vision networks were trained on, (1, 3, side, side)."""
     from PIL import Image
 
-    processor = weights.extra("transformers").CLIPImageProcessor(
-        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
-    )
+    transformers = weights.extra("transformers")
+    made = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
+    processor = made(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     return processor(images=Image.fromarray(picture), return_tensors="pt").pixel_values
 
 
