@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
+
+pytest.importorskip("websockets", reason="pip install -e .")
+
 from websockets.sync.client import ClientConnection, connect
 
 from tests.server.live import Server, photo, png

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("websockets", reason="pip install -e .")
+
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.server.comfy import Script, filling, holed, messages

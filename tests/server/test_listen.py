@@ -8,6 +8,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
+
+pytest.importorskip("websockets", reason="pip install -e .")
+
 from websockets.sync.client import connect
 
 from reknit.server import listen

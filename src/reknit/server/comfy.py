@@ -15,7 +15,7 @@ import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -26,6 +26,9 @@ from reknit.server import comfy_work, tasks
 from reknit.server.comfy_work import KIND
 from reknit.server.problem import Json, Problem, of_any
 from reknit.server.rooms import Rooms, rooms_of
+
+if TYPE_CHECKING:
+    from reknit.workflow.graph import GraphNode
 
 NAMES = (
     *("prompt", "queue", "history", "interrupt", "free", "view", "upload", "object_info", "system_stats"),
@@ -155,19 +158,21 @@ def _checked(rooms: Rooms, data: Any, only: Any) -> tuple[Sequence[str], Mapping
         complaint.error, complaint.node_errors = verdict.error, verdict.node_errors
         raise complaint
     for node in graph.nodes.values():
-        _refuse_paths(node.id, node.inputs.get("params"))
+        _refuse_paths(node)
     return verdict.outputs, verdict.node_errors
 
 
-def _refuse_paths(node: str, params: Any) -> None:
-    """Refuse options of engines that name a file of this machine: graphs of strangers may only name models."""
-    for word in str(params or "").split():
-        name, _, value = word.partition("=")
-        if name == "model":
-            try:
-                tasks.check_model(value)
-            except InputError as error:
-                raise Complaint("invalid_prompt", error.message, f"Node ID '#{node}'") from error
+def _refuse_paths(node: GraphNode) -> None:
+    """Refuse options of engines that name files of this machine: graphs of strangers may only name models."""
+    words, engine = node.inputs.get("params") or "", node.inputs.get("engine")
+    details = f"Node ID '#{node.id}'"
+    if not isinstance(words, str):
+        raise Complaint("invalid_prompt", "params must be typed in, not linked", details)
+    params = {name: value for name, equals, value in (w.partition("=") for w in words.split()) if equals}
+    try:
+        tasks.check_no_paths(str(engine), params)
+    except InputError as error:
+        raise Complaint("invalid_prompt", error.message, details) from error
 
 
 def _prompt_id(given: Any) -> str:

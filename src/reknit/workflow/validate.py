@@ -178,7 +178,11 @@ def _node_faults(
         except Exception as error:
             says = str(error)
         if says is not None:
-            faults.append(_fault("custom_validation_failed", "Custom validation failed for node", says))
+            name = says.partition(" - ")[0]
+            where = {"input_name": name} if described.input(name) else {}
+            faults.append(
+                _fault("custom_validation_failed", "Custom validation failed for node", says, **where)
+            )
     return values, faults
 
 
