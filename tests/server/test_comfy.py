@@ -190,6 +190,9 @@ def test_an_interrupt_stops_at_once_and_what_was_done_stays_known(script: Script
         wait_for(ws, "progress", node="2")
         [item] = script.get("queue")["queue_running"]
         assert (item[1], item[4]) == (prompt, ["3"])
+        with script.socket() as again:  # a client that comes back is told what works for it
+            assert json.loads(again.recv())["data"]["sid"] == script.client_id
+            assert json.loads(again.recv()) == {"type": "executing", "data": {"node": "2"}}
         other = script.server.client.post("/interrupt", json={"prompt_id": "another"})
         assert (other.status_code, other.content) == (200, b"")
         wait_for(ws, "progress", node="2")
