@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reknit.models import catalog
@@ -33,7 +33,7 @@ def setups() -> st.SearchStrategy[Setup]:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(setups())
 def test_memory_grows_with_size_and_pictures_and_never_with_thrift(setup: Setup) -> None:
     def peak(changed: Setup) -> float:
@@ -51,7 +51,7 @@ def test_memory_grows_with_size_and_pictures_and_never_with_thrift(setup: Setup)
     assert thrift == sorted(thrift, reverse=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(setups(), st.sampled_from(list(hardware.devices().values())))
 def test_time_grows_with_size_and_offloading(setup: Setup, device: hardware.Device) -> None:
     def took(changed: Setup) -> float:

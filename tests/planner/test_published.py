@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reknit.models import catalog
-from reknit.planner import facts, fit, hardware, published, verdict
+from reknit.planner import fit, hardware, published, verdict
 from reknit.planner.facts import GIB, Subject, families, subject
 from reknit.planner.laws import laws
 from reknit.planner.tiers import options
@@ -86,7 +86,7 @@ def test_a_run_that_filled_its_card_is_said_to_fit() -> None:
     row = next(row for row in ROWS if row.id == 150)
     assert row.device is not None
     assert published.predicted(row, laws()) <= published.room(row, laws())
-    found = verdict.check(facts.planned("qwen-image"), row.device, width=2048, height=2048)
+    found = verdict.check(model("qwen-image"), row.device, width=2048, height=2048)
     assert (found.answer, found.sure) == ("yes", "close")
 
 

@@ -22,6 +22,10 @@ _FLOPS_A_CYCLE = {"avx512f": 64.0, "fma": 32.0, "avx": 16.0, "neon": 16.0, "asim
 """fp32 operations a core does each cycle, by its widest instructions."""
 
 
+_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
+"""What processors that multiply bfloat16 call that; the engine computes in it there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """A machine, measured now.
@@ -88,7 +92,7 @@ def processor(threads: int, ram: float) -> Device:
         fp32=threads * cycle * ghz / 1000,
         half=threads * cycle * ghz / 1000,
         link=0.0,
-        bf16=False,
+        bf16=bool(flags & _BF16),
         fp8=False,
     )
 

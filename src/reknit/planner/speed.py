@@ -82,9 +82,12 @@ def calling(setup: Setup, device: Device, laws: Laws) -> tuple[float, str]:
 def needs_fp32(setup_dtype_of: Component, device: Device) -> bool:
     """Return whether this network has to run in fp32 there.
 
-    fp16 gives black pictures on cards without its full rate, and overflows in transformers on cards without bf16.
+    fp16 gives black pictures on cards without its full rate, and overflows in transformers on cards without bf16;
+    processors that do not multiply bfloat16 are slower in 16 bits.
     """
-    if device.kind == "cpu" or device.group in ("pascal", "turing-gtx"):
+    if device.kind == "cpu":
+        return not device.bf16
+    if device.group in ("pascal", "turing-gtx"):
         return True
     return setup_dtype_of.kind == "dit" and device.vendor == "NVIDIA" and not device.bf16
 
