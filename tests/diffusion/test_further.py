@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 import reknit  # noqa: E402
 from reknit.core.errors import ReknitError  # noqa: E402
+from reknit.diffusion import controlnet, ip_adapter  # noqa: E402
 from reknit.diffusion.control_pictures import control_picture  # noqa: E402
 from reknit.engines.kept import KEPT  # noqa: E402
 from reknit.models.identify import identify  # noqa: E402
@@ -276,3 +278,28 @@ def test_a_replay_finds_the_picture_to_follow_beside_the_result(root, tmp_path):
     params = {"model": str(root / "sd15-base"), "control": control}
     again = reknit.replay(tmp_path / "out.png", tmp_path / "photo.png", params=params)
     assert np.array_equal(again.to_numpy(), result.to_numpy())
+
+
+def test_they_are_found_by_name_where_other_programs_keep_them(root, tmp_path):
+    for name in ("ipadapter", "clip_vision", "ControlNet"):
+        (tmp_path / name).mkdir()
+    shutil.copy(root / "models" / "ip-adapter_sd15.safetensors", tmp_path / "ipadapter")
+    shutil.copy(
+        root / "models" / "image_encoder" / "model.safetensors",
+        tmp_path / "clip_vision" / "ViT-H.safetensors",
+    )
+    shutil.copy(
+        root / "control_depth.safetensors", tmp_path / "ControlNet" / "control_v11f1p_sd15_depth.safetensors"
+    )
+    store: Any = SimpleNamespace(folders=lambda: [tmp_path], hub_cache=None)
+    path = ip_adapter.locate_adapter(None, "sd15", store)
+    assert ip_adapter.open_adapter(path, store).family == "sd15"
+    for name in ("control_v11f1p_sd15_depth [cfd03158]", "control_v11f1p_sd15_depth.pth"):
+        found = controlnet.locate_controlnet(name, store)
+        assert (found.parent.name, controlnet.kind_of(found)) == ("ControlNet", "depth")
+    with pytest.raises(ReknitError) as caught:
+        controlnet.locate_controlnet("control_v11_dept", store)
+    assert "control_v11f1p_sd15_depth" in caught.value.hint
+    with pytest.raises(ReknitError) as lacking:
+        ip_adapter.locate_adapter(None, "sdxl", store)
+    assert lacking.value.code == "image-prompt.unknown"
