@@ -267,16 +267,7 @@ def load_clip(context: Context, clip_name: str, type: str, device: str) -> Clip:
 )
 def load_two_clips(context: Context, clip_name1: str, clip_name2: str, type: str, device: str) -> Clip:  # noqa: A002
     """Load two text encoders, in any order."""
-    paths = [_path(context, "text_encoders", name) for name in (clip_name1, clip_name2)]
-    return Clip(paths=tuple(sorted(paths, key=_order)))
-
-
-def _order(path: Path) -> tuple[bool, int]:
-    """Return what puts text encoders into their families' order: CLIP-L before CLIP-G, both before T5."""
-    from reknit.models.identify import identify
-
-    found = identify(path)
-    return found.family == "t5", found.parameters
+    return Clip(paths=tuple(_path(context, "text_encoders", name) for name in (clip_name1, clip_name2)))
 
 
 @node(
