@@ -78,6 +78,39 @@ def test_bytes_are_exactly_the_networks(family: str, part: str) -> None:
     assert stated.bytes("q8_0") == pytest.approx(sum(linear.values()) * 34 / 32 + rest * 2, rel=1e-9)
 
 
+QWEN3_4B = {
+    "vocab_size": 151936,
+    "hidden_size": 2560,
+    "intermediate_size": 9728,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+}
+
+
+@pytest.mark.parametrize(
+    "name, library, made, options",
+    [
+        ("flux-kontext-dit", "diffusers", "FluxTransformer2DModel", {"guidance_embeds": True}),
+        ("qwen-image-dit", "diffusers", "QwenImageTransformer2DModel", {}),
+        ("qwen-vae", "diffusers", "AutoencoderKLQwenImage", {}),
+        ("z-image-dit", "diffusers", "ZImageTransformer2DModel", {}),
+        ("qwen3-4b", "transformers", "Qwen3Model", QWEN3_4B),
+    ],
+)
+def test_bytes_of_what_runs_in_diffusers_own_pipelines(
+    name: str, library: str, made: str, options: dict[str, Any]
+) -> None:
+    """Of diffusers the classes' defaults are the models that were published."""
+    import torch
+
+    kind = getattr(pytest.importorskip(library), made)
+    with torch.device("meta"):
+        built = kind(kind.config_class(**options)) if library == "transformers" else kind(**options)
+    assert sum(weight.numel() for weight in built.parameters()) == components()[name].params
+
+
 def lama() -> Any:
     """Return big-LaMa's layers that have weights: 18 blocks of two Fourier convolutions over 128 + 384 channels."""
     from torch import nn
