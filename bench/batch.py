@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -86,21 +87,34 @@ def scaling(folder: Path, count: int, rounds: int) -> dict[str, Any]:
     return {"photos": count, "seconds": seconds, "speedup": statistics.median(ratios), "ratios": ratios}
 
 
-def peers(folder: Path, count: int, first: int, iopaint: str | None) -> dict[str, Any]:
-    """Reknit (its default engine, and Telea) against IOPaint's ``run`` and a loop of pypatchmatch, in turn."""
+def peers(folder: Path, count: int, first: int, iopaint: str | None, *, loop: bool) -> dict[str, Any]:
+    """Reknit (its default engine, and Telea) against IOPaint's ``run`` and a loop of pypatchmatch, on the same photos.
+
+    Seconds of wall time and of CPU, start-up included; one photo by itself tells what the start costs.
+    """
     source, masks = photos(folder, count, first)
-    seconds = {
-        "reknit": batch(source, masks, folder / "out")["wall_s"],
-        "reknit telea": batch(source, masks, folder / "out", "--engine", "telea")["wall_s"],
-    }
+    one = folder / "one"
+    one.mkdir()
+    shutil.copy(next(source.iterdir()), one)
+
+    def reknit(pictures: Path, *options: str) -> Callable[[], Any]:
+        return lambda: batch(pictures, masks, folder / "out", *options)
+
+    def run_iopaint(pictures: Path) -> Callable[[], Any]:
+        command = [str(iopaint), "-m", "iopaint", "run", "--model", "cv2", "--device", "cpu"]
+        command += ["--image", str(pictures), "--mask", str(masks), "--output", str(folder / "iopaint")]
+        return lambda: _run(command)
+
+    measures = {"reknit": reknit(source), "reknit telea": reknit(source, "--engine", "telea")}
+    measures["reknit, one photo"] = reknit(one)
     if iopaint is not None:
-        command = [iopaint, "-m", "iopaint", "run", "--model", "cv2", "--device", "cpu"]
-        command += ["--image", str(source), "--mask", str(masks), "--output", str(folder / "iopaint")]
-        seconds["iopaint run, model cv2"] = _timed(command)
-        assert len(list((folder / "iopaint").iterdir())) == count
-    seconds["loop of pypatchmatch"] = _timed(
-        [sys.executable, "-c", _LOOP, str(source), str(masks), str(folder)]
-    )
+        measures["iopaint run, model cv2"] = run_iopaint(source)
+        measures["iopaint, one photo"] = run_iopaint(one)
+    if loop:
+        command = [sys.executable, "-c", _LOOP, str(source), str(masks), str(folder)]
+        measures["loop of pypatchmatch"] = lambda: _run(command)
+    seconds = {name: _timed(measure) for name, measure in measures.items()}
+    assert iopaint is None or len(list((folder / "iopaint").iterdir())) == count
     return {"photos": count, "first": first, "seconds": seconds}
 
 
@@ -119,10 +133,18 @@ for path in sorted(source.iterdir()):
 """
 
 
-def _timed(command: list[str]) -> float:
-    begin = time.perf_counter()
+def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+
+
+def _timed(measure: Callable[[], Any]) -> dict[str, float]:
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    begin, before = time.perf_counter(), spent()
+    measure()
+    return {"wall": round(time.perf_counter() - begin, 2), "cpu": round(spent() - before, 2)}
 
 
 def growth(folder: Path, count: int) -> dict[str, Any]:
@@ -150,7 +172,11 @@ def growth(folder: Path, count: int) -> dict[str, Any]:
 
 
 def ray(folder: Path, count: int, rounds: int) -> dict[str, Any]:
-    """``--ray`` on a cluster of this machine's CPUs against as many local workers."""
+    """``--ray`` on a cluster of this machine's CPUs against as many local workers, in turn.
+
+    What is paid once (joining the cluster, actors that start) is told by runs of two photos, and the overhead with
+    and without it.
+    """
     from ray.cluster_utils import Cluster
 
     cpus = len(os.sched_getaffinity(0))
@@ -160,24 +186,25 @@ def ray(folder: Path, count: int, rounds: int) -> dict[str, Any]:
         "local": ("--workers", str(cpus), "--threads", "1"),
         "ray": ("--ray", cluster.address, "--threads", "1"),
     }
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in how}
+    two = ("--include", "0000.jpg", "--include", "0001.jpg")
+    runs: dict[str, list[float]] = {name: [] for name in how}
+    starts: dict[str, list[float]] = {name: [] for name in how}
     try:
         for turn in range(rounds):
             for name in sorted(how, reverse=turn % 2 == 1):
-                runs[name].append(batch(source, masks, folder / "out", *how[name], *HEAVY))
+                starts[name].append(batch(source, masks, folder / "out", *how[name], *HEAVY, *two)["wall_s"])
+                runs[name].append(batch(source, masks, folder / "out", *how[name], *HEAVY)["wall_s"])
     finally:
         cluster.shutdown()
-
-    def overhead(key: str) -> float:
-        pairs = zip(runs["ray"], runs["local"], strict=True)
-        return statistics.median(far[key] / near[key] - 1 for far, near in pairs)
-
-    told = {name: [{k: r[k] for k in ("wall_s", "seconds")} for r in rows] for name, rows in runs.items()}
+    local, far = (np.array(runs[name]) for name in ("local", "ray"))
+    begun, far_begun = (np.array(starts[name]) for name in ("local", "ray"))
     return {
         "photos": count,
-        "runs": told,
-        "overhead": overhead("wall_s"),
-        "overhead_of_work": overhead("seconds"),
+        "wall_s": runs,
+        "wall_s_of_two_photos": starts,
+        "overhead": round(float(np.median(far / local)) - 1, 3),
+        "overhead_without_start": round(float(np.median((far - far_begun) / (local - begun))) - 1, 3),
+        "start_s": round(float(np.median(far_begun - begun)), 2),
     }
 
 
@@ -189,12 +216,15 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, metavar="N", help="begin with this photo")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--iopaint", metavar="PYTHON", help="a Python that has IOPaint")
+    parser.add_argument(
+        "--loop", action=argparse.BooleanOptionalAction, default=True, help="pypatchmatch too"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/batch"), metavar="FOLDER")
     args = parser.parse_args()
     measures: dict[str, Callable[[], Any]] = {
         "photos": lambda: list(map(str, photos(args.out, args.count, args.first))),
         "scaling": lambda: scaling(args.out, args.count, args.rounds),
-        "peers": lambda: peers(args.out, args.count, args.first, args.iopaint),
+        "peers": lambda: peers(args.out, args.count, args.first, args.iopaint, loop=args.loop),
         "growth": lambda: growth(args.out, args.count),
         "ray": lambda: ray(args.out, args.count, args.rounds),
     }

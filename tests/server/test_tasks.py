@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def ids(pictures: Pictures) -> tuple[str, str]:
 
 
 def run(pictures: Pictures, kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    return tasks.handlers(pictures, threads=1)[kind](given, Reporter())
+    return tasks.handlers(pictures, partial(tasks.perform_here, threads=1, models=None))[kind](
+        given, Reporter()
+    )
 
 
 def test_a_fill_is_the_one_of_the_python_door(pictures: Pictures, ids: tuple[str, str]) -> None:

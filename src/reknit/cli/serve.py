@@ -62,6 +62,7 @@ NUMBERS = {
         ),
     )
 }
+REPLICAS = Option(name="ray_replicas", kind="int", default=None, minimum=1, maximum=4096, help="processes")
 LEAST_TOKEN = 8
 
 
@@ -109,6 +110,10 @@ LEAST_TOKEN = 8
     metavar="DIR",
     help="Let clients fill whole folders in this one; nothing outside is read or written.",
 )
+@click.option("--ray", metavar="local|auto|ADDRESS", help="Serve by Ray Serve, with engines on its cluster.")
+@click.option(
+    "--ray-replicas", metavar="N", help="Processes that fill; by default one for each GPU, or 4 cores."
+)
 @click.option(
     "--log-format", metavar="text|json", default="text", help="How to write the log, on standard error."
 )
@@ -131,9 +136,10 @@ def command(
     from reknit.server import listen
     from reknit.server.app import create_app
 
-    app = create_app(_settings(host, token, flags))
+    settings = _settings(host, token, flags)
     listening = listen.bound(host, number)
-    address = _address(host, listening.getsockname()[1]) + (f"?token={token}" if token else "")
+    number = listening.getsockname()[1]
+    address = _address(host, number) + (f"?token={token}" if token else "")
 
     def ready() -> None:
         click.echo(f"Reknit is at {address}")
@@ -144,7 +150,14 @@ def command(
 
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    listen.run(app, listening, ready=ready)
+    if flags["ray"] is None:
+        listen.run(create_app(settings), listening, ready=ready)
+        return 0
+    from reknit.server import on_ray
+
+    listening.close()  # it was free; Ray's proxy listens there
+    replicas = None if flags["ray_replicas"] is None else REPLICAS.check(flags["ray_replicas"])
+    on_ray.run(settings, address=flags["ray"], replicas=replicas, host=host, port=number, ready=ready)
     return 0
 
 

@@ -56,6 +56,8 @@ class ServeSettings:
         a picture that no job names goes after ``grace_s``.
     batch_roots : tuple of Path
         Folders in which batches may read and write.
+    ray : str or None
+        Address of the Ray cluster whose engines do the work; None for the workers here.
     lease_s : float
         How long a worker may be silent before its job is given to another.
     """
@@ -73,6 +75,7 @@ class ServeSettings:
     keep_bytes: int = 50 * GIB
     grace_s: float = 7 * 86400.0
     batch_roots: tuple[Path, ...] = ()
+    ray: str | None = None
 
     @property
     def database(self) -> Path:

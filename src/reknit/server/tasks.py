@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,8 @@ SIDES = ("left", "right", "top", "bottom", "aspect", "anchor")
 Payload = Mapping[str, Any]
 Result = dict[str, Any]
 Handler = Callable[[Payload, Report], Result]
+Perform = Callable[[str, Any, Report], Any]
+"""Does a request with the use case of its kind: ``fill``, ``extend``, ``repair`` or ``paint``."""
 
 
 class Previews:
@@ -158,13 +161,19 @@ def _check_size(name: str, mask: Size, photo: Size) -> None:
     raise InputError(message, code="mask.size", hint=hint, **facts)
 
 
-def handlers(pictures: Pictures, *, threads: int, models: Models | None = None) -> dict[str, Handler]:
-    """Return the handler of each kind of job.
+def perform_here(kind: str, request: Any, report: Report, *, threads: int, models: Models | None) -> Any:
+    """Do a request in this process; return the use case's result."""
+    work = getattr(import_module(f"reknit.pipeline.{kind}"), kind)
+    return work(request, threads=threads, report=report, models=models)
+
+
+def handlers(pictures: Pictures, perform: Perform) -> dict[str, Handler]:
+    """Return the handler of each kind of job; ``perform`` does their requests, here or elsewhere.
 
     A handler's result names the new pictures under ``images``, and under ``blobs`` everything that they and
     their edits need.
     """
-    work = _Work(pictures, threads, models)
+    work = _Work(pictures, perform)
     return {"fill": work.fill, "extend": work.extend, "repair": work.repair, "paint": work.paint}
 
 
@@ -198,35 +207,28 @@ def fill_request(pictures: Pictures, payload: Payload) -> FillRequest:
 
 
 class _Work:
-    def __init__(self, pictures: Pictures, threads: int, models: Models | None) -> None:
+    def __init__(self, pictures: Pictures, perform: Perform) -> None:
         self._pictures = pictures
-        self._threads = threads
-        self._models = models
+        self._perform = perform
 
     def fill(self, payload: Payload, report: Report) -> Result:
-        from reknit.pipeline.fill import fill
-
         request = fill_request(self._pictures, payload)
-        result = fill(request, threads=self._threads, report=Previews(report), models=self._models)
+        result = self._perform("fill", request, Previews(report))
         return self._keep(payload, result, changed_box(result))
 
     def extend(self, payload: Payload, report: Report) -> Result:
-        from reknit.pipeline.extend import ExtendRequest, extend
+        from reknit.pipeline.extend import ExtendRequest
 
         photo = self._pictures.photo(payload["image"])
         knobs = _knobs(payload, *SIDES, "engine", "seed", "count")
         place = plan_canvas(photo.size, **_knobs(payload, *SIDES)).photo_box
         at = (place.x0, place.y0)
-        result = extend(
-            ExtendRequest(photo=photo, params=_params(self._pictures, payload), **knobs),
-            threads=self._threads,
-            report=Previews(report, at),
-            models=self._models,
-        )
+        request = ExtendRequest(photo=photo, params=_params(self._pictures, payload), **knobs)
+        result = self._perform("extend", request, Previews(report, at))
         return self._keep(payload, result, changed_box(result), at=at)
 
     def repair(self, payload: Payload, report: Report) -> Result:
-        from reknit.pipeline.repair import RepairRequest, find, repair
+        from reknit.pipeline.repair import RepairRequest, find
 
         photo = self._pictures.photo(payload["image"])
         knobs = _knobs(payload, "sensitivity", "engine", "params", "seed")
@@ -243,18 +245,18 @@ class _Work:
             }
             kept |= {"notes": [f"found {', '.join(counts)}"], "blobs": self._needs(payload, ())}
             return self._with_mask(kept, Mask.from_bool(found.mask))
-        result = repair(request, threads=self._threads, report=Previews(report), models=self._models)
+        result = self._perform("repair", request, Previews(report))
         return self._with_mask(self._keep(payload, result, changed_box(result)), result.mask)
 
     def paint(self, payload: Payload, report: Report) -> Result:
-        from reknit.pipeline.paint import PaintRequest, paint
+        from reknit.pipeline.paint import PaintRequest
 
         photo = None if payload["image"] is None else self._pictures.photo(payload["image"])
         size = Size(width=payload["width"], height=payload["height"]) if photo is None else photo.size
         params = _params(self._pictures, payload)
         knobs = _knobs(payload, "engine", "seed", "count")
         request = PaintRequest(size=size, photo=photo, params=params, **knobs)
-        result = paint(request, threads=self._threads, report=Previews(report), models=self._models)
+        result = self._perform("paint", request, Previews(report))
         images: list[dict[str, Any]] = []
         for i, each in enumerate(result.photos):
             picture = self._pictures.add(picture_png(each), "painted.png")

@@ -10,12 +10,14 @@ import argparse
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from reknit.config import load as load_settings
 from reknit.config import model_store, usable_threads
 from reknit.core.codec import Limits
+from reknit.engines.base import Models
 from reknit.jobs.blobs import Blobs
 from reknit.jobs.store import Store
 from reknit.jobs.worker import serve, take_pipes
@@ -24,7 +26,7 @@ from reknit.server import batch_work
 from reknit.server.comfy_work import KIND, Prompts
 from reknit.server.pictures import Pictures
 from reknit.server.rooms import ServeSettings
-from reknit.server.tasks import handlers
+from reknit.server.tasks import Perform, handlers, perform_here
 
 
 def command(settings: ServeSettings) -> list[str]:
@@ -38,6 +40,7 @@ def command(settings: ServeSettings) -> list[str]:
         "--max-pixels", str(settings.limits.max_pixels),
         "--max-bytes", str(settings.limits.max_bytes),
         *(part for root in settings.batch_roots for part in ("--batch-root", str(root))),
+        *(() if settings.ray is None else ("--ray", settings.ray)),
     ]  # fmt: skip
 
 
@@ -57,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache-bytes", type=int, required=True)
     parser.add_argument("--max-pixels", type=int, required=True)
     parser.add_argument("--max-bytes", type=int, required=True)
+    parser.add_argument("--ray")
     parser.add_argument("--batch-root", type=Path, action="append", default=[])
     return parser.parse_args()
 
@@ -91,7 +95,6 @@ def main() -> None:
     pictures = Pictures(
         Blobs(settings.blobs_dir), settings.pictures_dir, limits=limits, cache_bytes=given.cache_bytes
     )
-    warm()
     flags = folders(given.data_dir, given.models_dir)
 
     def models() -> ModelStore:
@@ -100,13 +103,23 @@ def main() -> None:
     prompts = Prompts(settings.comfy_dir, threads=given.threads, models=models)
     serve(
         Store(settings.database),
-        {**handlers(pictures, threads=given.threads, models=models), KIND: prompts.run},
+        {**handlers(pictures, _perform(given, models)), KIND: prompts.run},
         name=given.device,
         commands=commands,
         events=events,
         but=batch_work.KIND if given.batch_root else None,
         free=prompts.free,
     )
+
+
+def _perform(given: argparse.Namespace, models: Models) -> Perform:
+    """Return what does requests: this process, or a cluster."""
+    if given.ray is not None:
+        from reknit.server.on_ray import perform_there
+
+        return perform_there(given.ray)
+    warm()
+    return partial(perform_here, threads=given.threads, models=models)
 
 
 def _serve_batches(
