@@ -113,7 +113,10 @@ def peers(folder: Path, count: int, first: int, iopaint: str | None, *, loop: bo
     if loop:
         command = [sys.executable, "-c", _LOOP, str(source), str(masks), str(folder)]
         measures["loop of pypatchmatch"] = lambda: _run(command)
-    seconds = {name: _timed(measure) for name, measure in measures.items()}
+    seconds: dict[str, dict[str, float]] = {}
+    for name, measure in measures.items():
+        seconds[name] = _timed(measure)
+        print(name, seconds[name], file=sys.stderr, flush=True)
     assert iopaint is None or len(list((folder / "iopaint").iterdir())) == count
     return {"photos": count, "first": first, "seconds": seconds}
 

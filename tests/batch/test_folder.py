@@ -23,7 +23,7 @@ from reknit.batch.ledger import Ledger
 from reknit.batch.manifest import Entry, WorkList
 from reknit.batch.processes import workers_for
 from reknit.core.errors import InputError, ReknitError, Unavailable
-from tests.batch.pictures import save_alone
+from tests.batch.pictures import make, save_alone
 
 
 def picture(path: Path, seed: int = 0, side: int = 64) -> Path:
@@ -381,3 +381,12 @@ def test_names_that_are_no_unicode_fail_alone(tmp_path: Path) -> None:
     found = run(tmp_path / "in", tmp_path / "out")
     assert [o.done for o in found.values()].count(True) == 1
     assert len(found) == 2
+
+
+def test_options_that_fill_has_by_name_are_those_of_the_engine(tmp_path: Path) -> None:
+    made = make(tmp_path, 1)
+    with pytest.raises(InputError) as caught:
+        reknit.batch(made.source, tmp_path / "out", mask=made.masks, engine="exemplar", steps=5)
+    assert caught.value.code == "option.unknown"
+    with pytest.raises(InputError, match="promt"):
+        reknit.batch(made.source, tmp_path / "out", mask=made.masks, promt="a lawn")

@@ -5,6 +5,7 @@ A mistake that would fail every picture is told here, once. Nothing is read but 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from reknit.engines import registry
 from reknit.engines.base import Configurable
 from reknit.engines.choice import engine_of
 from reknit.inputs import as_box
+from reknit.pipeline.plan import AUTOMATIC
 from reknit.pipeline.timestamp import CORNERS
 
 if TYPE_CHECKING:
@@ -61,7 +63,22 @@ def check_setup(setup: Setup) -> Setup:
         params = check_all(engine.spec.options, setup.params, owner=f"engine {name}")
         if isinstance(engine, Configurable):
             engine.configured(params, _models)
+    else:
+        _check_some_engine(setup.params)
     return replace(setup, **checked)
+
+
+def _check_some_engine(params: Mapping[str, Any]) -> None:
+    """Refuse an option that none of the engines has from which `auto` chooses for each picture."""
+    engines = [registry.get(name) for name in ("exemplar", "navier-stokes", *AUTOMATIC)]
+    known = {option.name for engine in engines for option in engine.spec.options}
+    for name in params:
+        if name not in known:
+            raise InputError(
+                f"no engine that auto may choose has the option {name!r}",
+                code="option.unknown",
+                hint="name the --engine or the --model it is for",
+            )
 
 
 def engine_known(setup: Setup) -> str | None:

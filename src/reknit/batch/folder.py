@@ -26,6 +26,7 @@ from reknit.batch.processes import Processes, workers_for
 from reknit.config import usable_threads
 from reknit.core.errors import InputError, Unavailable, nearest_name
 from reknit.core.options import Option
+from reknit.engines.diffusion_options import SHORTCUTS
 from reknit.jobs.lock import FolderLock
 
 COMMIT_S, COMMIT_MOST = 0.25, 64
@@ -365,19 +366,14 @@ def batch(
     ray
         ``"auto"`` or the address of a Ray cluster.
     **how
-        Any field of `Setup`: ``engine``, ``params``, ``seed``, ``grow``, ``boxes``, ``find``, ``mask_from``, …
+        Any field of `Setup`: ``engine``, ``params``, ``seed``, ``grow``, ``boxes``, ``find``, ``mask_from``, …;
+        and, as in `reknit.fill`, ``model``, ``prompt``, ``strength``, ``steps``, … for those of ``params``.
 
     Raises
     ------
     ReknitError
         What is wrong with the call or the list; a picture's own failure is an `Outcome`.
     """
-    known = [field.name for field in fields(Setup) if field.name != "out"]
-    for key in how:
-        if key not in known:
-            raise InputError(
-                f"batch has no option {key!r}", code="option.unknown", hint=nearest_name(key, known)
-            )
     work = WorkList(
         root=places.absolute(str(source)),
         manifest=None if manifest is None else places.absolute(str(manifest)),
@@ -389,7 +385,7 @@ def batch(
     )
     made = Batch(
         work,
-        Setup(out=places.absolute(str(out)), **how),
+        _setup(out, how),
         record=None if report is None else Path(report),
         resume=resume,
         retry_failed=retry_failed,
@@ -399,6 +395,23 @@ def batch(
         ray=ray,
     )
     return _outcomes(made)
+
+
+def _setup(out: str | Path, how: dict[str, Any]) -> Setup:
+    """Return how pictures are done: fields of `Setup`, and options of engines that have a name of their own."""
+    fields_known = [field.name for field in fields(Setup) if field.name != "out"]
+    short = {option.name: option for option in SHORTCUTS}
+    for key in how:
+        if key not in (*fields_known, *short):
+            raise InputError(
+                f"batch has no option {key!r}",
+                code="option.unknown",
+                hint=nearest_name(key, (*fields_known, *short)),
+            )
+    given = {name: short[name].check(value) for name, value in how.items() if name in short}
+    rest = {name: value for name, value in how.items() if name not in short}
+    rest["params"] = {**given, **rest.get("params", {})}
+    return Setup(out=places.absolute(str(out)), **rest)
 
 
 def _outcomes(made: Batch) -> Generator[Outcome]:

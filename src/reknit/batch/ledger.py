@@ -132,9 +132,7 @@ class Ledger:
                     (output,),
                 ).fetchall()
                 name = posixpath.basename(output)
-                keeps = next(
-                    (item for item, image, _ in rows if posixpath.basename(image) == name), rows[0][0]
-                )
+                keeps = next((item for item, image, _ in rows if places.name_of(image) == name), rows[0][0])
                 keeps = next((item for item, _, settled in rows if settled), keeps)
                 for item, image, _ in rows:
                     if item != keeps:
@@ -146,7 +144,7 @@ class Ledger:
         """Return a name that no item has: ``a.gif.png`` for what would be ``a.png``, or a numbered one."""
         folder, name = posixpath.split(output)
         suffix = PurePosixPath(name).suffix
-        source = posixpath.basename(image.partition("?")[0])
+        source = places.name_of(image)
         base = posixpath.join(folder, PurePosixPath(name).stem if source == name else source)
         names = (f"{base}{'' if n == 1 else f'-{n}'}{suffix}" for n in count(2 if source == name else 1))
         taken = "SELECT EXISTS (SELECT 1 FROM item WHERE output = ?)"

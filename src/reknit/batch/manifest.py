@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, cast
+from urllib.parse import unquote
 
 from reknit.batch import places
 from reknit.batch.item import Row
@@ -155,27 +156,34 @@ def _wanted(path: str, work: WorkList) -> bool:
 def _mask_rule(work: WorkList) -> Callable[[str], str | None]:
     """Return what gives the mask of the picture at a path below the root."""
     if work.mask_suffix:
-        ending = work.mask_suffix
-        return lambda path: _with_any_suffix(places.join(work.root, f"{_stem(path)}{ending}"), path)
+        return _named_after(work.root, work.mask_suffix)
     mask = work.mask
     if mask is None:
         return lambda path: None
     if places.is_folder(mask):
-        return lambda path: _with_any_suffix(places.join(mask, _stem(path)), path)
+        return _named_after(mask, "")
     if not places.exists(mask):
         raise NotFound(f"the mask {mask} does not exist", code="file.missing", hint="check the path")
     return lambda path: mask
 
 
-def _stem(path: str) -> str:
-    return posixpath.join(posixpath.dirname(path), PurePosixPath(path).stem)
+def _named_after(folder: str, ending: str) -> Callable[[str], str]:
+    """Return what finds the file below ``folder`` with a picture's path, but for ``ending`` and the suffix.
 
+    A PNG that is not there, if there is none. An object store is listed once, and not asked for every name.
+    """
+    names = frozenset(path for path, _ in places.walk(folder)) if places.is_uri(folder) else None
 
-def _with_any_suffix(base: str, path: str) -> str:
-    """Return the file that has this name but for its suffix; a PNG that is not there if there is none."""
-    own = PurePosixPath(path).suffix
-    found = (base + suffix for suffix in dict.fromkeys((".png", own, *_MASK_SUFFIXES)))
-    return next(filter(places.exists, found), base + ".png")
+    def there(path: str) -> bool:
+        return places.exists(places.join(folder, path)) if names is None else path in names
+
+    def find(path: str) -> str:
+        pure = PurePosixPath(path)
+        base = posixpath.join(posixpath.dirname(path), pure.stem + ending)
+        found = (base + suffix for suffix in dict.fromkeys((".png", pure.suffix, *_MASK_SUFFIXES)))
+        return places.join(folder, next(filter(there, found), base + ".png"))
+
+    return find
 
 
 # --- manifests -------------------------------------------------------------------------------------------
@@ -328,7 +336,7 @@ def _below(image: str, root: str) -> str:
     if places.is_uri(image):
         base = root.partition("?")[0].rstrip("/") + "/"
         plain = image.partition("?")[0]
-        return plain[len(base) :] if plain.startswith(base) else posixpath.basename(plain)
+        return unquote(plain[len(base) :]) if plain.startswith(base) else places.name_of(image)
     normal = Path(posixpath.normpath(image))
     return normal.relative_to(root).as_posix() if normal.is_relative_to(root) else normal.name
 

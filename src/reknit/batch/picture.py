@@ -102,7 +102,8 @@ class Bench:
         outputs = [places.join(setup.out, name) for name in outputs_of(item.output, setup.count)]
         notes = list(result.notes)
         for i, output in enumerate(outputs):
-            container = codec.container_of(output) if Path(output.partition("?")[0]).suffix else None
+            written = places.name_of(output)
+            container = codec.container_of(written) if Path(written).suffix else None
             photo = result.photos[i]
             if setup.recipe:
                 photo = result.with_recipe(i)

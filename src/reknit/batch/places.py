@@ -14,6 +14,7 @@ from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from reknit.core import files
 from reknit.core.errors import ExternalError, InputError, NotFound, Unavailable
@@ -32,13 +33,16 @@ def absolute(place: str) -> str:
 
 
 def join(root: str, relative: str) -> str:
-    """Return the place of ``relative`` (with ``/``) below ``root``; an absolute one stays as it is."""
+    """Return the place of ``relative`` (with ``/``) below ``root``; an absolute one stays as it is.
+
+    A URI spells what it must (``%20`` for a space); a path is as it is.
+    """
     if is_uri(relative) or not relative:
         return relative or root
     if not is_uri(root):
         return str(Path(root, relative))
     base, question, query = root.partition("?")
-    return posixpath.join(base, relative) + question + query
+    return posixpath.join(base, quote(relative)) + question + query
 
 
 def check_within(place: str, folders: Collection[str]) -> None:
@@ -56,6 +60,11 @@ def check_within(place: str, folders: Collection[str]) -> None:
             code="batch.outside",
             hint="links that lead out of it are not followed",
         )
+
+
+def name_of(place: str) -> str:
+    """Return the file name of a place."""
+    return unquote(posixpath.basename(place.partition("?")[0])) if is_uri(place) else Path(place).name
 
 
 def read(place: str, *, max_bytes: int) -> bytes:
