@@ -98,5 +98,5 @@ def file(job_id: JobId, path: str, request: Request) -> Response:
 def _file(rooms: Rooms, job_id: str, path: str) -> Path:
     job = rooms.store.get(job_id)
     if job.kind != batch_work.KIND:
-        raise NotFound(f"job {job_id} is no batch", code="jobs.unknown", hint="GET /api/v1/jobs?kind=batch")
+        raise NotFound(f"job {job_id} is no batch", code="jobs.missing", hint="GET /api/v1/jobs?kind=batch")
     return batch_work.result_file(batch_work.named(rooms.settings.batch_roots), job.payload, path)
