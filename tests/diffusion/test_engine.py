@@ -151,6 +151,14 @@ def test_a_cancel_takes_effect_within_one_step(models):
     )  # and it is free again
 
 
+@pytest.mark.parametrize(("rule", "walked"), [("diffusers", 3), ("a1111", 4), ("comfyui", 6)])
+def test_strength_and_steps_count_as_users_know_them(models, rule, walked):
+    seen: list[str] = []
+    given = {"steps": 6, "strength": 0.5, "strength_rule": rule}
+    fill(models(), params=given, progress=lambda step: seen.append(step.stage))
+    assert f"step 1 of {walked}" in seen
+
+
 def test_progress_rises_and_each_step_is_shown(models):
     seen: list[Step] = []
     session = threading.Event()

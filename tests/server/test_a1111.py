@@ -327,7 +327,7 @@ def test_words_and_numbers_reach_the_engine(painting: Server) -> None:
     assert params == {
         "prompt": "a cat, oil", "negative_prompt": "dog", "steps": 12, "guidance": 4.5, "sampler": "DPM++ 2M",
         "scheduler": "Karras", "clip_skip": 1, "eta": 0.3, "content": "noise", "strength": 0.6, "side": 512,
-        "softness": 4.0,
+        "softness": 4.0, "strength_rule": "a1111",
     }  # fmt: skip
     assert last_job(painting)["payload"]["seed"] == 5
     text = json.loads(answer.json()["info"])["infotexts"][0]

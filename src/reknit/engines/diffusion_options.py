@@ -68,6 +68,14 @@ OPTIONS: tuple[Option, ...] = (
         help="how noise levels are spaced: karras, exponential, sgm_uniform, simple, beta, normal, …",
     ),
     Option(
+        name="strength_rule",
+        kind="choice",
+        choices=("diffusers", "a1111", "comfyui"),
+        default="diffusers",
+        help="how strength and steps make the steps that are walked: steps × strength as diffusers counts them, one "
+        "more as AUTOMATIC1111 does, or always all steps as in ComfyUI",
+    ),
+    Option(
         name="content",
         kind="choice",
         choices=CONTENTS,

@@ -162,7 +162,7 @@ class NativePainter:
             content=values["content"] if latent else "original",
             strength_map=order.strength_map,
             variation=_variation(values),
-            pure_noise=values["strength"] == 1.0,
+            pure_noise=values["strength"] == 1.0 and values["strength_rule"] == "diffusers",
             cache=self.cache,
             note=note,
         )
@@ -183,6 +183,7 @@ class NativePainter:
                     chosen,
                     steps=values["steps"],
                     strength=values["strength"],
+                    rule=values["strength_rule"],
                     guidance=values["guidance"] if guided else 1.0,
                     guidance_rescale=values["guidance_rescale"],
                     eta=values["eta"],

@@ -163,6 +163,7 @@ class Order:
             "negative_prompt": asked.negative_prompt,
             "steps": asked.steps,
             "guidance": asked.cfg_scale,
+            "strength_rule": "a1111",
             "sampler": self.sampler,
             "scheduler": self.schedule or lists.automatic(self.sampler),
             "clip_skip": self.clip_skip - 1,

@@ -23,6 +23,7 @@ OPTIONS = (
     *(_option(name, "float", None) for name in ("guidance", "eta", "softness")),
     _option("strength", "float", 1.0),
     _option("clip_skip", "int", 0),
+    _option("strength_rule", "text", "diffusers"),
 )
 
 
