@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?= ==2.13.0+cpu
 TORCH_TESTS := tests/diffusion tests/contract tests/engines tests/planner tests/workflow tests/cli/test_diffusion.py \
-	tests/server/test_dialects_diffusion.py tests/server/test_comfy_diffusion.py tests/test_drop_in.py
+	tests/server/test_dialects_diffusion.py tests/server/test_comfy_diffusion.py tests/server/test_tasks.py tests/test_drop_in.py
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard native/*)
 
 .PHONY: demo test test-diffusion test-full check bench sanitize clean
