@@ -355,7 +355,7 @@ def test_the_page_about_the_api_tells_the_truth(server: Server, tmp_path: Path) 
         assert out.size == (128, 128)
     told = server.client.get(server.url("openapi.json")).json()["paths"]
     for name in re.findall(r"`(?:GET|POST|DELETE) ([a-z]+[a-z/{}_]*)", page):
-        assert "/api/v1/" + name.replace("jobs/{id}", "jobs/{job_id}") in told, name
+        assert "/api/v1/" + re.sub(r"(jobs|batch)/{id}", r"\1/{job_id}", name) in told, name
 
 
 def test_only_serve_imports_the_web_framework() -> None:
