@@ -19,6 +19,7 @@ PAGE = Path(__file__).with_name("will-it-run.md")
 PLOT = Path(__file__).with_name("images") / "will-it-run.svg"
 
 MODELS = ("sd15-inpainting", "sd2-inpainting", "sdxl-inpainting", "flux-fill-q4", "flux-fill-q6", "flux-fill")
+OTHERS = ("sd35-medium", "chroma", "flux-kontext", "z-image", "qwen-image")
 CARDS = (
     "GTX 1660 SUPER",
     "RTX 3060 12 GB",
@@ -89,7 +90,7 @@ _SHORT = {"tiled": "tiles", "model": "offload", "group": "streamed", "sequential
 
 def _by_card() -> str:
     rows: list[tuple[str, ...]] = []
-    for name in MODELS:
+    for name in (*MODELS, *OTHERS):
         cells: list[str] = []
         for card in CARDS:
             found = _check(name, card)

@@ -1,6 +1,7 @@
 """Parameters and bytes of components are exactly those of the networks, built without memory for their weights."""
 
 import json
+import warnings
 from importlib import resources
 from itertools import pairwise
 from typing import Any
@@ -87,28 +88,90 @@ QWEN3_4B = {
     "num_key_value_heads": 8,
     "head_dim": 128,
 }
+QWEN25_VL_7B = {
+    "text_config": {
+        "vocab_size": 152064,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+    },
+    "vision_config": {
+        "depth": 32,
+        "hidden_size": 1280,
+        "intermediate_size": 3420,
+        "num_heads": 16,
+        "out_hidden_size": 3584,
+    },
+    "tie_word_embeddings": False,
+}
+SD35_MEDIUM = {
+    "num_layers": 24,
+    "num_attention_heads": 24,
+    "caption_projection_dim": 1536,
+    "pos_embed_max_size": 384,
+    "dual_attention_layers": tuple(range(13)),
+    "qk_norm": "rms_norm",
+}
+CLIP_L = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "projection_dim": 768,
+}
+PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "flux-kontext-dit": ("diffusers", "FluxTransformer2DModel", {"guidance_embeds": True}),
+    "qwen-image-dit": ("diffusers", "QwenImageTransformer2DModel", {}),
+    "qwen-vae": ("diffusers", "AutoencoderKLQwenImage", {}),
+    "z-image-dit": ("diffusers", "ZImageTransformer2DModel", {}),
+    "sd35-medium-dit": ("diffusers", "SD3Transformer2DModel", SD35_MEDIUM),
+    "chroma-dit": ("diffusers", "ChromaTransformer2DModel", {}),
+    "clip-l-projected": ("transformers", "CLIPTextModelWithProjection", CLIP_L),
+    "qwen3-4b": ("transformers", "Qwen3Model", QWEN3_4B),
+    "qwen2.5-vl-7b": ("transformers", "Qwen2_5_VLForConditionalGeneration", QWEN25_VL_7B),
+}
+"""What diffusers' own pipelines run: the class, and where its defaults are not the published model, what is."""
 
 
-@pytest.mark.parametrize(
-    "name, library, made, options",
-    [
-        ("flux-kontext-dit", "diffusers", "FluxTransformer2DModel", {"guidance_embeds": True}),
-        ("qwen-image-dit", "diffusers", "QwenImageTransformer2DModel", {}),
-        ("qwen-vae", "diffusers", "AutoencoderKLQwenImage", {}),
-        ("z-image-dit", "diffusers", "ZImageTransformer2DModel", {}),
-        ("qwen3-4b", "transformers", "Qwen3Model", QWEN3_4B),
-    ],
-)
-def test_bytes_of_what_runs_in_diffusers_own_pipelines(
-    name: str, library: str, made: str, options: dict[str, Any]
-) -> None:
-    """Of diffusers the classes' defaults are the models that were published."""
+def published(name: str) -> Any:
+    """Return a network of one of diffusers' own pipelines on the meta device."""
     import torch
 
+    library, made, options = PUBLISHED[name]
     kind = getattr(pytest.importorskip(library), made)
-    with torch.device("meta"):
-        built = kind(kind.config_class(**options)) if library == "transformers" else kind(**options)
-    assert sum(weight.numel() for weight in built.parameters()) == components()[name].params
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # diffusers' of its own Chroma
+        return kind(kind.config_class(**options)) if library == "transformers" else kind(**options)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_bytes_of_what_runs_in_diffusers_own_pipelines(name: str) -> None:
+    import torch
+
+    built, stated = published(name), components()[name]
+    kept = built.state_dict()
+    tables = sum(table.numel() for of, table in built.named_buffers() if of in kept)
+    linear = [
+        module
+        for of, module in built.named_modules()
+        if isinstance(module, torch.nn.Linear) and of != "lm_head"  # which quantisers leave as it is
+    ]
+    assert sum(weight.numel() for weight in built.parameters()) + tables == stated.params
+    assert sum(module.weight.numel() for module in linear) == stated.linear
+
+
+UNBUILT = {"mat-512": "its authors' code may be used for research only, so Reknit has none to build it with"}
+
+
+def test_every_family_that_the_catalog_names_has_facts_and_is_built_here() -> None:
+    built = {*BUILT.values(), *PUBLISHED, *ERASERS}
+    for card in catalog.load().values():
+        found = subject(card)
+        assert found is not None, f"nothing is known of {card.id}'s family {card.family}"
+        parts = {found.family.denoiser, found.family.vae, *found.family.text} - {None}
+        assert {part.name for part in parts if part} <= built | UNBUILT.keys()
 
 
 def lama() -> Any:
@@ -167,7 +230,10 @@ def migan() -> Any:
     return nn.ModuleList(layers)
 
 
-@pytest.mark.parametrize("name, build", [("big-lama", lama), ("migan-512", migan)])
+ERASERS = {"big-lama": lama, "migan-512": migan}
+
+
+@pytest.mark.parametrize("name, build", ERASERS.items())
 def test_bytes_of_erasers_are_exactly_the_networks(name: str, build: Any) -> None:
     import torch
 
@@ -175,11 +241,8 @@ def test_bytes_of_erasers_are_exactly_the_networks(name: str, build: Any) -> Non
         built = build()
     assert sum(weight.numel() for weight in built.parameters()) == components()[name].params
     assert components()[name].bytes("fp32") == 4 * components()[name].params
-    assert {family.denoiser.name for family in families().values() if not family.latent} == {
-        "big-lama",
-        "migan-512",
-        "mat-512",  # no engine runs it
-    }
+    erasers = {family.denoiser.name for family in families().values() if not family.latent}
+    assert erasers == ERASERS.keys() | UNBUILT.keys()
 
 
 @pytest.mark.parametrize("family, part", [("sd15", "unet"), ("sdxl", "unet")])
@@ -199,6 +262,37 @@ def test_operations_are_those_that_torch_counts(family: str, part: str) -> None:
     assert counter.get_total_flops() / 1e12 == pytest.approx(stated.tflop(512 * 768 / 2**20), rel=2e-3)
 
 
+@pytest.mark.parametrize("name", ["sd35-medium-dit", "chroma-dit"])
+def test_operations_of_transformers_are_those_that_torch_counts(name: str) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def empty(*shape: int) -> Any:
+        return torch.empty(*shape, device="meta")
+
+    tokens = 32 * 48
+    given = {
+        "sd35-medium-dit": {
+            "hidden_states": empty(1, 16, 64, 96),
+            "encoder_hidden_states": empty(1, 77 + 256, 4096),
+            "pooled_projections": empty(1, 2048),
+        },
+        "chroma-dit": {
+            "hidden_states": empty(1, tokens, 64),
+            "encoder_hidden_states": empty(1, 256, 4096),
+            "img_ids": empty(tokens, 3),
+            "txt_ids": empty(256, 3),
+            "attention_mask": empty(1, 256 + tokens),
+        },
+    }[name]
+    built = published(name)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        built(**given, timestep=empty(1))
+    assert counter.get_total_flops() / 1e12 == pytest.approx(
+        components()[name].tflop(512 * 768 / 2**20), rel=2e-3
+    )
+
+
 def test_families_take_as_many_steps_as_the_engine() -> None:
     import tomllib
 
@@ -206,3 +300,13 @@ def test_families_take_as_many_steps_as_the_engine() -> None:
     for name, given in tomllib.loads(text).items():
         assert families()[name].steps == given["steps"]
         assert families()[name].native_px == given["native_px"]
+
+
+def test_families_take_as_many_steps_as_diffusers_own_pipelines() -> None:
+    import tomllib
+
+    text = resources.files("reknit.diffusion").joinpath("pipelines.toml").read_text(encoding="utf-8")
+    for given in tomllib.loads(text).values():
+        if (known := families().get(given["family"])) is not None:
+            assert (known.steps, known.native_px) == (given["steps"], given["native_px"])
+            assert known.guided == "no" or given["guidance"] > 1

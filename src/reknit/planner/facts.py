@@ -43,6 +43,7 @@ BYTES: Mapping[str, float] = MappingProxyType(
 )
 """Bytes a parameter of a Linear layer takes by format: block sizes of GGUF, and NF4 with one fp32 scale for 64."""
 
+_LARGEST_TEXT = ("text_encoder_3", "text_encoder_2", "text_encoder")
 _GGUF = re.compile(r"[-_.](q\d_[k01])(?:_[a-z]+)?\.gguf$", re.IGNORECASE)
 
 
@@ -198,7 +199,7 @@ def subject(card: ModelCard) -> Subject | None:
         return None
     by_role = {file.role: file for file in card.files}
     painter = by_role.get("transformer") or by_role.get("unet")
-    encoder = by_role.get("text_encoder_2") or by_role.get("text_encoder")
+    encoder = next((by_role[role] for role in _LARGEST_TEXT if role in by_role), None)
     weights = format_of(painter.name) if painter else "half" if family.latent else "fp32"
     text = format_of(encoder.name) if encoder else "half"
     stored: dict[str, int] = {}
