@@ -58,8 +58,12 @@ def test_a_folder_is_filled_from_the_page(allowing: Server, photos: Path, visit:
     report = opened.value
     report.wait_for_load_state()
     assert report.locator("h1").inner_text().endswith("in-clean")
-    pictures = "els => els.map(e => e.complete && e.naturalWidth > 0)"
-    assert report.locator("figure img").evaluate_all(pictures) == [True] * 4
+    shown = report.locator("figure img")
+    assert shown.count() == 4
+    for each in shown.all():
+        each.scroll_into_view_if_needed()
+    loaded = "() => [...document.querySelectorAll('figure img')].every(e => e.complete && e.naturalWidth > 0)"
+    report.wait_for_function(loaded, timeout=10_000)
     assert sorted(path.name for path in (photos / "in-clean").glob("*.png")) == ["0.png", "1.png"]
 
 
