@@ -89,11 +89,18 @@ def run(args: list[str]) -> int:
         outcome: Any = group.main(args=args, prog_name="reknit", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _unread()
     except (Exception, KeyboardInterrupt) as error:
         from reknit.cli.output import report_error
 
-        return report_error(error, as_json="--json" in args)
+        try:
+            return report_error(error, as_json="--json" in args)
+        except BrokenPipeError:
+            return _unread()
     return outcome if isinstance(outcome, int) else 0
+
+
+def _unread() -> int:
+    """Return the status of a command whose reader went away; Python will not complain once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
