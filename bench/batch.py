@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,42 @@ def _watched(pid: int, ended: Callable[[], int | None]) -> int:
 
 
 def scaling(folder: Path, count: int, rounds: int) -> dict[str, Any]:
-    """Two workers of one thread against one, on a set where nearly all of the time is the fill's."""
+    """Two workers of one thread against one, on a set where nearly all of the time is the fill's.
+
+    ``limit`` is what the machine has to give: two batches of one worker at once, each with half of the photos.
+    """
     source, masks = photos(folder, count)
-    seconds: dict[int, list[float]] = {1: [], 2: []}
+    halves = [("--include", f"*[{digits}].jpg") for digits in ("02468", "13579")]
+
+    def run(name: str, *options: str) -> float:
+        return batch(source, masks, folder / name, "--threads", "1", *HEAVY, *options)["wall_s"]
+
+    def limit() -> float:
+        with ThreadPoolExecutor() as pool:
+            return max(pool.map(lambda half: run(f"out{half[1][2]}", "--workers", "1", *half), halves))
+
+    measures: dict[str, Callable[[], float]] = {
+        "one": lambda: run("out", "--workers", "1"),
+        "two": lambda: run("out", "--workers", "2"),
+        "limit": limit,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in measures}
     for turn in range(rounds):
-        for workers in (1, 2) if turn % 2 == 0 else (2, 1):
-            options = ("--workers", str(workers), "--threads", "1", *HEAVY)
-            seconds[workers].append(batch(source, masks, folder / "out", *options)["wall_s"])
-    ratios = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
-    return {"photos": count, "seconds": seconds, "speedup": statistics.median(ratios), "ratios": ratios}
+        for name in sorted(measures, reverse=turn % 2 == 1):
+            seconds[name].append(measures[name]())
+            print(name, seconds[name][-1], file=sys.stderr, flush=True)
+    ratios = {
+        name: [one / other for one, other in zip(seconds["one"], seconds[name], strict=True)]
+        for name in ("two", "limit")
+    }
+    medians = {name: statistics.median(found) for name, found in ratios.items()}
+    return {
+        "photos": count,
+        "seconds": seconds,
+        "speedup": medians["two"],
+        "limit": medians["limit"],
+        "ratios": ratios,
+    }
 
 
 def peers(folder: Path, count: int, first: int, iopaint: str | None, *, loop: bool) -> dict[str, Any]:
