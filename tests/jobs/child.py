@@ -24,11 +24,16 @@ def echo(payload: Payload, report: Report) -> Payload:
 
 
 def steps(payload: Payload, report: Report) -> Payload:
-    """Work for ``seconds``, reporting every 5 ms, and say so in a file named ``log``."""
-    note(payload, "begun")
-    end = time.monotonic() + payload["seconds"]
+    """Work for ``seconds``, reporting every 5 ms, and say so in a file named ``log``.
+
+    The first time it works for ``first`` seconds, if that is given: until something happens to it.
+    """
+    again = note(payload, "begun")
+    seconds = payload["seconds"] if again else payload.get("first", payload["seconds"])
+    end = time.monotonic() + seconds
+    report.step("working", 0)
     while (left := end - time.monotonic()) > 0:
-        report.step("working", 1 - left / payload["seconds"])
+        report.step("working", 1 - left / seconds)
         time.sleep(0.005)
     note(payload, "done")
     return {"pid": os.getpid()}
@@ -41,10 +46,16 @@ def stubborn(payload: Payload, report: Report) -> Payload:
     return {}
 
 
-def note(payload: Payload, what: str) -> None:
-    if "log" in payload:
-        with Path(payload["log"]).open("a") as file:
-            file.write(f"{payload.get('number', 0)} {what} {os.getpid()}\n")
+def note(payload: Payload, what: str) -> int:
+    """Add a line to the log; return how many like it were there."""
+    if "log" not in payload:
+        return 0
+    line = f"{payload.get('number', 0)} {what} "
+    with Path(payload["log"]).open("a+") as file:
+        file.seek(0)
+        before = sum(each.startswith(line) for each in file)
+        file.write(f"{line}{os.getpid()}\n")
+    return before
 
 
 def preview(payload: Payload, report: Report) -> Payload:
@@ -131,6 +142,5 @@ if __name__ == "__main__":
         name=sys.argv[sys.argv.index("--device") + 1],
         commands=commands,
         events=events,
-        lease_s=float(os.environ.get("TEST_LEASE_S", "10")),
         free=lambda: FREED.append(1),
     )

@@ -12,6 +12,7 @@ from reknit.jobs.events import Event, Hub
 from reknit.jobs.job import FINAL, Job
 from reknit.jobs.store import FILE_NAME, Store
 from reknit.jobs.supervisor import Supervisor
+from tests.patience import PATIENCE_S, until
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -30,6 +31,11 @@ class Kept(Hub):
     def states(self, job: Job) -> list[str]:
         jobs = [event["job"] for _, event in self.events if event["type"] == "job"]
         return [found["state"] for found in jobs if found["id"] == job.id]
+
+    def course(self, job: Job) -> list[str]:
+        """Return the states from its first beginning on: a supervisor that looks in time sees it wait, too."""
+        states = self.states(job)
+        return states[1:] if states[:1] == ["queued"] else states
 
     def progress(self, job: Job) -> list[Any]:
         return [e for _, e in self.events if e["type"] == "progress" and e["id"] == job.id]
@@ -69,16 +75,7 @@ def supervise(store: Store, hub: Kept) -> Iterator[Callable[..., Supervisor]]:
         supervisor.stop()
 
 
-def until(happened: Callable[[], Any], within_s: float = 20) -> Any:
-    """Wait until ``happened`` returns something true; return it."""
-    end = time.monotonic() + within_s
-    while not (value := happened()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
-    return value
-
-
-def ended(store: Store, job: Job, within_s: float = 20) -> Job:
+def ended(store: Store, job: Job, within_s: float = PATIENCE_S) -> Job:
     """Wait for a job to be done, failed or cancelled."""
 
     def final() -> Job | None:

@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 from reknit.jobs.events import HOPELESS, Event, Hub
+from tests.patience import PATIENCE_S
 
 
 def job(number: int) -> Event:
@@ -39,7 +40,7 @@ def test_a_waiting_subscriber_is_woken() -> None:
         with hub.subscribe() as events:
             timer = threading.Timer(0.05, hub.publish, [job(1)])
             timer.start()
-            assert await asyncio.wait_for(anext(events), 5) == job(1)
+            assert await asyncio.wait_for(anext(events), PATIENCE_S) == job(1)
             timer.join()
 
     asyncio.run(listen())
@@ -92,8 +93,8 @@ def test_close_ends_those_who_listen_and_those_to_come() -> None:
             waiting = asyncio.create_task(rest(events))
             await asyncio.sleep(0)
             hub.close()
-            assert await asyncio.wait_for(waiting, 5) == []
-        assert await asyncio.wait_for(rest(hub.subscribe()), 5) == []
+            assert await asyncio.wait_for(waiting, PATIENCE_S) == []
+        assert await asyncio.wait_for(rest(hub.subscribe()), PATIENCE_S) == []
 
     asyncio.run(listen())
 

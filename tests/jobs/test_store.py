@@ -165,12 +165,12 @@ def test_a_worker_that_had_to_stop_does_not_cost_an_attempt(store: Store) -> Non
 
 def test_an_expired_lease_returns(store: Store) -> None:
     submit(store)
-    claim(store, lease_s=5)
+    claim(store, lease_s=500)
     assert store.expire(time.time()) == []
-    [back] = store.expire(time.time() + 6)
+    [back] = store.expire(time.time() + 501)
     assert back.state == "queued"
-    claim(store, lease_s=5)
-    [failed] = store.expire(time.time() + 6)
+    claim(store, lease_s=500)
+    [failed] = store.expire(time.time() + 501)
     assert failed.error is not None
     assert failed.error["code"] == "jobs.lease-expired"
 

@@ -237,7 +237,9 @@ class Supervisor:
         except NotFound:  # forgotten meanwhile
             del self._told[job_id]
             return
-        if job["state"] in FINAL and any(child.job_id == job_id for child in self._children):
+        told = self._told.get(job_id)
+        begun = job["attempts"] > (0 if told is None else told[1])
+        if job["state"] in FINAL and (begun or any(child.job_id == job_id for child in self._children)):
             return  # its worker will say so, after all that it told before
         self._told[job_id] = mark(job)
         self._hub.publish({"type": "job", "job": job})
@@ -277,7 +279,7 @@ class _Child:
         except subprocess.TimeoutExpired:  # it closed its output, but lives
             process.kill()
             process.wait()
-        listening.join(0.5)  # a grandchild may keep the pipe open
+        listening.join(STOP_S)  # its last words; a grandchild may keep the pipe open
         self.close()
         steady = self._finished > finished or time.monotonic() - began > STEADY_S
         return steady, self._died(*_ending(process.returncode), tail)
