@@ -8,7 +8,7 @@ TORCH_TESTS := tests/diffusion tests/contract tests/engines tests/planner tests/
 	tests/server/test_dialects_diffusion.py tests/server/test_comfy_diffusion.py tests/server/test_tasks.py tests/test_drop_in.py
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard native/*)
 
-.PHONY: demo test test-diffusion test-full check bench sanitize clean
+.PHONY: demo test test-diffusion test-cluster test-full check bench sanitize clean
 
 demo: $(VENV)/.demo          ## fill a hole in a real photo and in a big generated one
 	$(BIN)/reknit demo --output out/demo
@@ -18,6 +18,9 @@ test: $(VENV)/.test          ## the default test suite
 
 test-diffusion: $(VENV)/.torch  ## the tests of diffusion models and TorchScript, with PyTorch's CPU build
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(TORCH_TESTS)
+
+test-cluster: $(VENV)/.test-cluster  ## the tests on a local Ray cluster and a played object store
+	$(BIN)/python -m pytest -m "slow or not slow" tests/batch/test_on_ray.py tests/batch/test_object_store.py tests/server/test_on_ray.py
 
 test-full: $(VENV)/.test     ## everything, also the slow tests
 	$(BIN)/python -m pytest -n 2 -m "not weights"

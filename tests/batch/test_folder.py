@@ -248,6 +248,16 @@ def test_what_no_picture_could_be_done_with_is_said_at_once(
     assert not (tmp_path / "out" / "reknit-batch" / "ledger.sqlite").exists()
 
 
+def test_a_manifest_that_was_put_right_begins_anew(folder: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "jobs.csv"
+    manifest.write_text("image,engin\na.png,telea\n")
+    options: dict[str, Any] = {"manifest": manifest, "boxes": ("20,20,9,9",)}
+    with pytest.raises(InputError, match="engin"):
+        run(folder, tmp_path / "out", **options)
+    manifest.write_text("image,engine\na.png,telea\n")
+    assert [outcome.state for outcome in run(folder, tmp_path / "out", **options).values()] == ["done"]
+
+
 PATCH = """
 import os, signal, sys
 from reknit.batch import picture

@@ -143,7 +143,13 @@ class Batch:
         self._take_lock()
         try:
             self.ledger = Ledger(self.record / FILE_NAME)
-            self._prepare(retry_failed=retry_failed)
+            try:
+                self._prepare(retry_failed=retry_failed)
+            except BaseException:
+                self.ledger.close()
+                if new:  # nothing was begun: what is put right begins anew
+                    self._discard()
+                raise
         except BaseException:
             self._lock.release()
             raise
@@ -193,7 +199,6 @@ class Batch:
         self._tally = self.ledger.counts()
         self.total = sum(self._tally.values())
         if self.total == 0:
-            self._discard()
             raise InputError(
                 f"there are no pictures in {self.work.manifest or self.work.root}",
                 code="batch.empty",
@@ -203,8 +208,7 @@ class Batch:
         self._to_do = self._left
 
     def _discard(self) -> None:
-        """Leave no trace of a batch that has nothing to do."""
-        self.ledger.close()
+        """Leave no trace of a batch that cannot begin."""
         for file in self.record.glob(FILE_NAME + "*"):
             file.unlink(missing_ok=True)
 
