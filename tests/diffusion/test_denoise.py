@@ -224,6 +224,22 @@ def test_a_cancel_is_heeded_within_a_step() -> None:
     assert calls == [1]
 
 
+@pytest.mark.parametrize(("family", "name"), [("sd15", "euler"), ("sd15", "dpmpp_2m"), ("flux", "euler")])
+def test_a_walk_that_is_ended_early_gives_what_the_denoiser_sees(family: str, name: str) -> None:
+    given, seen = ready(family), list[StepInfo]()
+
+    def enough(step: StepInfo) -> bool:
+        seen.append(step)
+        return step.index == 2
+
+    made, prepared = walk(given, name, on_step=enough, steps=9, guidance=1.0), given[2]
+    assert len(seen) == 2 and prepared.mask is not None
+    outside = (prepared.mask == 0).expand_as(made)
+    torch.testing.assert_close(made[outside], prepared.latents[outside])
+    assert torch.equal(made[~outside], seen[-1].latents()[~outside])
+    assert not torch.allclose(made, walk(given, name, steps=9, guidance=1.0), atol=0.01)
+
+
 def test_previews_show_the_clean_latents() -> None:
     seen: list[StepInfo] = []
     given = ready(kind="inpaint")

@@ -39,6 +39,15 @@ def steps(payload: Payload, report: Report) -> Payload:
     return {"pid": os.getpid()}
 
 
+def walk(payload: Payload, report: Report) -> Payload:
+    """Take up to ``steps`` steps of 10 ms; the result says how many were taken."""
+    for number in range(payload["steps"]):
+        if report.step("walking", number / payload["steps"]):
+            return {"walked": number}
+        time.sleep(0.01)
+    return {"walked": payload["steps"]}
+
+
 def stubborn(payload: Payload, report: Report) -> Payload:
     """Work for ``seconds`` without ever asking whether to stop."""
     note(payload, "begun")
@@ -129,7 +138,7 @@ HANDLERS = {
     function.__name__: function
     for function in (
         echo, steps, stubborn, preview, crash, killed, leave, memory, bug, quits, typed, no_json,
-        full, tells,
+        full, tells, walk,
     )
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ import pytest
 
 from reknit.core.errors import ExternalError, InputError, NotFound, Unavailable
 from reknit.jobs.job import Job, new_id
-from reknit.jobs.store import Store
+from reknit.jobs.store import SCHEMA, Store
 
 DIED = {"code": "jobs.worker-died", "message": "killed", "hint": "", "facts": {}}
 
@@ -188,6 +188,39 @@ def test_cancel(store: Store) -> None:
     assert store.cancelled(job) is not None
     assert store.cancel(running.id).state == "cancelled"
     assert store.claim("cpu", 1) is None
+
+
+def test_hurry(store: Store) -> None:
+    waiting, running = submit(store), submit(store, priority=1)
+    job = claim(store)
+    assert store.hurry(waiting.id).state == "cancelled"
+    asked = store.hurry(running.id)
+    assert (asked.state, asked.hurried, asked.cancel_requested) == ("running", True, False)
+    assert "hurried" not in asked.to_dict()
+    renewed = store.renew(job, 10, "", 0.0)
+    assert renewed is not None and renewed.hurried
+    assert store.finish(job, {}) is not None
+    assert store.hurry(running.id).state == "done"
+    store.retry(waiting.id)
+    again = claim(store)
+    assert (again.id, again.hurried) == (waiting.id, False)
+
+
+def test_a_file_of_the_first_version_is_carried_over(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite3"
+    old = SCHEMA.replace("    hurried INTEGER NOT NULL DEFAULT 0,\n", "").replace(
+        "version = 2", "version = 1"
+    )
+    with sqlite3.connect(path) as connection:
+        connection.executescript(old)
+        connection.execute(
+            "INSERT INTO job (id, kind, payload, state, priority, created) VALUES ('1', 'fill', '{}', 'queued', 0, 1)"
+        )
+    connection.close()
+    for _ in range(2):
+        made = Store(path)
+        assert (made.get("1").kind, made.get("1").hurried) == ("fill", False)
+        made.close()
 
 
 def test_a_dead_workers_cancelled_job_stays_cancelled(store: Store) -> None:

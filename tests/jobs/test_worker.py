@@ -132,6 +132,18 @@ def test_cancel_reaches_a_running_job_at_once(store: Store, hub: Kept, supervise
     quick(0.1, cancel)  # about 10 ms on an idle machine
 
 
+def test_hurry_reaches_a_running_job(store: Store, hub: Kept, supervise: Supervise) -> None:
+    supervisor = supervise()
+    job, _ = store.submit("walk", {"steps": 1000})
+    supervisor.wake()
+    until(lambda: hub.progress(job))
+    began = time.monotonic()
+    supervisor.hurry(job.id)
+    done = ended(store, job)
+    assert done.state == "done" and done.result is not None
+    assert 0 < done.result["walked"] < 500 and time.monotonic() - began < 2
+
+
 def test_cancel_by_another_process_is_noticed(store: Store, hub: Kept, supervise: Supervise) -> None:
     supervisor = supervise()
     other = Store(store.path)

@@ -82,7 +82,8 @@ def test_the_client_s_questions_are_answered(client: Any) -> None:
     assert {"DPM++ 2M", "Euler a", "DDIM"} <= {sampler["name"] for sampler in client.get_samplers()}
     assert "karras" in client.util_get_scheduler_names()
     assert "reknit" in client.util_get_model_names()
-    assert client.get_scripts() == {"txt2img": ["soft inpainting"], "img2img": ["soft inpainting"]}
+    scripts = ["soft inpainting", "controlnet"]
+    assert client.get_scripts() == {"txt2img": scripts, "img2img": scripts}
     assert not (client.has_controlnet or client.has_adetailer or client.has_animatediff)
     for question in (
         "sd_vae", "loras", "hypernetworks", "face_restorers", "realesrgan_models", "prompt_styles"
@@ -375,7 +376,7 @@ def test_previews_are_shown_while_it_works(painting: Server) -> None:
     assert told["state"]["job_count"] == 2 and 0 <= told["state"]["sampling_step"] <= 100
     assert painting.client.post("/sdapi/v1/skip").json() is None
     work.join(30)
-    assert answers[0].status_code == 200 and len(answers[0].json()["images"]) == 1, "the second round's"
+    assert answers[0].status_code == 200 and len(answers[0].json()["images"]) == 2
 
 
 def painted(painting: Server, **body: Any) -> tuple[threading.Thread, list[httpx.Response]]:
@@ -393,22 +394,55 @@ def until(painting: Server, holds: Any) -> Any:
     return told
 
 
-def test_an_interrupt_gives_what_is_finished(painting: Server) -> None:
+def far(told: Any) -> bool:
+    """Whether the second round is well under way."""
+    return told["state"]["job_no"] == 1 and told["state"]["sampling_step"] > 5
+
+
+def test_an_interrupt_gives_what_is_finished_and_the_rest_as_far_as_it_came(painting: Server) -> None:
     work, answers = painted(painting, steps=60, n_iter=3, batch_size=2, seed=5)
-    until(painting, lambda told: told["state"]["job_no"] == 1)
+    until(painting, far)
     painting.client.post("/sdapi/v1/interrupt")
     work.join(30)
-    assert [picture[5, 5, 1] for picture in pictures_of(answers[0])] == [5, 6]
-    assert json.loads(answers[0].json()["info"])["all_seeds"] == [5, 6]
+    made = pictures_of(answers[0])
+    assert [picture[5, 5].tolist() for picture in made[:2]] == [[8, 5, 77], [8, 6, 77]]
+    whole = [np.array((8, seed, 77)) for seed in (7, 8)]
+    apart = [float(np.abs(picture - colour).mean()) for picture, colour in zip(made[2:], whole, strict=True)]
+    assert 3 < apart[0] < apart[1], "the third came farther than the fourth, and neither to its end"
+    assert json.loads(answers[0].json()["info"])["all_seeds"] == [5, 6, 7, 8]
 
 
 def test_a_skip_goes_on_with_the_next_round(painting: Server) -> None:
     work, answers = painted(painting, steps=60, n_iter=3, seed=5)
-    until(painting, lambda told: told["state"]["job_no"] == 1)
+    until(painting, far)
     painting.client.post("/sdapi/v1/skip")
     work.join(30)
-    assert [picture[5, 5, 1] for picture in pictures_of(answers[0])] == [5, 7]
-    assert json.loads(answers[0].json()["info"])["all_seeds"] == [5, 7]
+    made = pictures_of(answers[0])
+    assert [made[k][5, 5].tolist() for k in (0, 2)] == [[8, 5, 77], [8, 7, 77]]
+    assert (made[1] != np.array((8, 6, 77))).any()
+    assert json.loads(answers[0].json()["info"])["all_seeds"] == [5, 6, 7]
+
+
+def test_an_interrupted_mask_is_painted_as_far_as_it_came(painting: Server) -> None:
+    given: dict[str, Any] = {
+        "init_images": [text_of(photo())], "mask": text_of(asymmetric()), "mask_blur": 0, "inpainting_fill": 1,
+        "inpaint_full_res_padding": 16, "width": 64, "height": 64, "seed": 9, "denoising_strength": 1.0,
+    }  # fmt: skip
+    [full] = pictures_of(send(painting, "img2img", **given, steps=2))
+    answers: list[httpx.Response] = []
+    work = threading.Thread(target=lambda: answers.append(send(painting, "img2img", **given, steps=300)))
+    work.start()
+    until(painting, lambda told: told["state"]["sampling_step"] > 20)
+    painting.client.post("/sdapi/v1/interrupt")
+    work.join(30)
+    assert answers[0].status_code == 200
+    [out] = pictures_of(answers[0])
+    kept = asymmetric() == 0
+    assert (out[kept] == photo()[kept]).all()
+    assert (out[~kept] != photo()[~kept]).any() and (out[~kept] != full[~kept]).any()
+    assert "interrupted" in json.loads(answers[0].json()["info"])["comments"]
+    told = painting.client.get("/sdapi/v1/progress").json()
+    assert (told["progress"], told["eta_relative"], told["state"]["job_count"]) == (0, 0, 0)
 
 
 def test_the_page_s_own_progress_is_told_by_task(painting: Server) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,11 @@ from PIL import Image
 
 pytest.importorskip("diffusers")
 
+from safetensors.torch import save_file
+
 from tests.diffusion import tiny
 from tests.server.live import Server, photo, png
+from tests.workflow.tiny_models import control_network
 
 webuiapi = pytest.importorskip("webuiapi", reason="pip install 'reknit[test]'")
 openai = pytest.importorskip("openai", reason="pip install 'reknit[test]'")
@@ -47,7 +52,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("diffusion")
     installed(root / "models", "tiny-inpaint", "inpaint")
     installed(root / "models", "tiny-base", "base")
-    with Server.started(root, "--models-dir", str(root / "models"), REKNIT_THREADS="2") as running:
+    (root / "models" / "ControlNet").mkdir()
+    save_file(control_network().state_dict(), root / "models" / "ControlNet" / "tiny_canny.safetensors")
+    with Server.started(root, "--models-dir", str(root / "models"), REKNIT_THREADS="1") as running:
         yield running
 
 
@@ -101,6 +108,51 @@ def test_a1111_s_client_paints(client: Any) -> None:
         height=40,
     )
     assert (np.asarray(full.image)[MASK == 0] == photo()[MASK == 0]).all()
+
+
+def test_an_interrupted_request_of_a1111_s_client_ends_with_the_picture_so_far(
+    client: Any, server: Server
+) -> None:
+    given = {
+        "images": [Image.fromarray(photo())], "mask_image": Image.fromarray(MASK), "mask_blur": 0, "seed": 3,
+        "width": 64, "height": 64, "inpaint_full_res_padding": 8, "denoising_strength": 1.0,
+    }  # fmt: skip
+    full = np.asarray(client.img2img(**given, steps=3).image)
+    results: list[Any] = []
+    work = threading.Thread(target=lambda: results.append(client.img2img(**given, steps=100)))
+    work.start()
+    end = time.monotonic() + 60
+    while client.get_progress()["state"]["sampling_step"] < 10:  # of which 5 are for the text and the picture
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    client.interrupt()
+    work.join(60)
+    out = np.asarray(results[0].image)
+    assert (out[MASK == 0] == photo()[MASK == 0]).all()
+    assert (out[MASK > 0] != photo()[MASK > 0]).any() and (out[MASK > 0] != full[MASK > 0]).any()
+    job = last_job(server)
+    assert job["state"] == "done"
+    [told] = [note for note in job["result"]["notes"] if note.startswith("stopped after step ")]
+    assert int(told.split()[3]) in range(3, 100) and told.split()[5] == "100,"
+    idle = client.get_progress()
+    assert (idle["progress"], idle["eta_relative"], idle["state"]["job_count"]) == (0, 0, 0)
+
+
+def test_a_control_net_of_a1111_s_client_is_followed(client: Any, server: Server) -> None:
+    def made(**more: Any) -> np.ndarray:
+        given = webuiapi.ControlNetUnit(module="canny", model="tiny_canny [0123456789]", **more)
+        return np.asarray(
+            client.img2img(
+                images=[Image.fromarray(photo())], mask_image=Image.fromarray(MASK), mask_blur=0, steps=2, seed=3,
+                width=64, height=64, inpaint_full_res_padding=16, controlnet_units=[given],
+            ).image
+        )  # fmt: skip
+
+    followed, other = made(), made(image=Image.fromarray(photo(8)))
+    assert last_job(server)["payload"]["params"]["control"] == "tiny_canny"
+    without = made(enabled=False)
+    assert (followed[MASK == 0] == photo()[MASK == 0]).all()
+    assert (followed != without).any() and (followed != other).any()
 
 
 def test_a1111_s_variations(client: Any, server: Server) -> None:

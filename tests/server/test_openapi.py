@@ -41,6 +41,7 @@ PATHS = {
     "/api/v1/jobs": {"get"},
     "/api/v1/jobs/{job_id}": {"get", "delete"},
     "/api/v1/jobs/{job_id}/cancel": {"post"},
+    "/api/v1/jobs/{job_id}/hurry": {"post"},
     "/api/v1/jobs/{job_id}/retry": {"post"},
     "/api/v1/jobs/{job_id}/events": {"get"},
     "/api/v1/events": {"get"},

@@ -1,7 +1,8 @@
-"""One way to report progress and to be cancelled.
+"""One way to report progress, to be cancelled, and to be hurried.
 
 Everything long takes a `Report` and calls ``report.step`` at least every 250 ms. Where the steps go (a
-terminal, a server-sent event, a test) is not known here.
+terminal, a server-sent event, a test) is not known here. A cancel ends the work with an error; work that is hurried
+ends soon with what it has, if it is of a kind that has something at every step.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from reknit.core.geometry import Box
 
 
 class CancelToken:
-    """A flag that any thread may set once; work that was given it stops soon after."""
+    """Two flags that any thread may set once: work that was given it stops soon after, or gives what it has."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_event", "_hurry")
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._hurry = threading.Event()
 
     def cancel(self) -> None:
         """Ask the work to stop. Safe from any thread, and more than once."""
@@ -31,6 +33,15 @@ class CancelToken:
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._event.is_set()
+
+    def hurry(self) -> None:
+        """Ask the work to end early, with what it has. Safe from any thread, and more than once."""
+        self._hurry.set()
+
+    @property
+    def hurried(self) -> bool:
+        """Whether `hurry` was called."""
+        return self._hurry.is_set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +79,7 @@ class Placed:
         self._box = box
         self._shown = shown
 
-    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
+    def step(self, stage: str, fraction: float, preview: Any = None) -> bool | None:
         """Report a step; of a preview only the share ``shown`` (width, height) is the photo's, the rest padding."""
         if preview is not None:
             height, width = preview.shape[:2]
@@ -76,15 +87,16 @@ class Placed:
             preview = Preview(
                 pixels=preview[: max(1, round(down * height)), : max(1, round(across * width))], box=self._box
             )
-        self._report.step(stage, fraction, preview)
+        return self._report.step(stage, fraction, preview)
 
 
 class Report(Protocol):
     """What an engine or a use case calls while it works."""
 
-    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
+    def step(self, stage: str, fraction: float, preview: Any = None) -> bool | None:
         """Say how far the work is (0 to 1); raises `Cancelled` if the caller asked to stop.
 
+        Returns whether the caller is in a hurry: a walk of many steps ends there, and what it has is its result.
         An engine's ``preview`` is its crop as it looks now: (H, W, 3) of any size, uint8, uint16 or floats
         from 0 to 1. The pipeline hands on a `Preview`.
         """
@@ -106,13 +118,14 @@ class Reporter:
         self._token = token
         self._fraction = 0.0
 
-    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
-        """Report a step, or raise `Cancelled`."""
+    def step(self, stage: str, fraction: float, preview: Any = None) -> bool | None:
+        """Report a step and return whether the token is hurried, or raise `Cancelled`."""
         if self._token is not None and self._token.cancelled:
             raise Cancelled()
         if self._callback is not None:
             self._fraction = max(self._fraction, min(1.0, fraction))
             self._callback(Step(stage=stage, fraction=self._fraction, preview=preview))
+        return self._token is not None and self._token.hurried
 
 
 class Part:
@@ -125,6 +138,6 @@ class Part:
         self._start = start
         self._end = end
 
-    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
+    def step(self, stage: str, fraction: float, preview: Any = None) -> bool | None:
         """Report a step of this share."""
-        self._report.step(stage, self._start + (self._end - self._start) * fraction, preview)
+        return self._report.step(stage, self._start + (self._end - self._start) * fraction, preview)

@@ -45,7 +45,7 @@ def control_picture(what: str, pixels: NDArray[np.uint8], hole: NDArray[np.bool_
         ``control.picture``
     """
     if what == "canny":
-        return np.repeat(_edges(pixels)[..., None], 3, axis=2)
+        return edges(pixels)
     made = pixels.astype(np.float32) / np.float32(255)
     if what == "inpaint":
         made[hole] = -1.0
@@ -58,9 +58,9 @@ def control_picture(what: str, pixels: NDArray[np.uint8], hole: NDArray[np.bool_
     return made
 
 
-def _edges(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return Canny's edges, 0 or 1 (Canny 1986, doi:10.1109/TPAMI.1986.4767851)."""
+def edges(pixels: NDArray[np.uint8], low: float = _EDGES[0], high: float = _EDGES[1]) -> NDArray[np.float32]:
+    """Return Canny's edges, (H, W, 3), 0 or 1 (Canny 1986, doi:10.1109/TPAMI.1986.4767851)."""
     import cv2
 
-    edges: Any = cv2.Canny(np.ascontiguousarray(pixels), *_EDGES)
-    return edges.astype(np.float32) / np.float32(255)
+    found: Any = cv2.Canny(np.ascontiguousarray(pixels), low, high)
+    return np.repeat(found[..., None].astype(np.float32) / np.float32(255), 3, axis=2)

@@ -60,7 +60,8 @@ class StepInfo:
         return preview(self._family, self._clean())
 
 
-OnStep = Callable[[StepInfo], None]
+OnStep = Callable[[StepInfo], "bool | None"]
+"""Is called after each evaluation; True ends the walk there."""
 
 
 def denoise(
@@ -116,7 +117,8 @@ def denoise(
     cache_skip
         Above 0, evaluations that would change little are skipped: see `reknit.diffusion.step_skip`.
     on_step
-        Is called after each evaluation; what it raises ends the walk, so a cancel takes effect within one.
+        Is called after each evaluation; what it raises ends the walk, so a cancel takes effect within one. True ends
+        it too: the clean latents as the denoiser then sees them are what is returned.
 
     Returns
     -------
@@ -205,7 +207,10 @@ class _Walk:
             sample = run.step(prediction, index, sample, extra).to(clean.dtype)
             if kept is not None:
                 sample = kept.put_back(sample, index + 1)
-            self._tell(index, before, prediction, 0 if skip is None else skip.skipped)
+            info = self._info(index, before, prediction, 0 if skip is None else skip.skipped)
+            if self.on_step is not None and self.on_step(info):
+                sample = info.latents().to(clean.dtype)
+                return sample if kept is None else kept.put_back(sample, len(run.timesteps))
         if not bool(torch.isfinite(sample).all()):
             raise EngineFailed(
                 "the denoiser gave values that are not numbers",
@@ -214,18 +219,14 @@ class _Walk:
             )
         return run.exploding(sample, run.end)
 
-    def _tell(self, index: int, before: torch.Tensor, prediction: torch.Tensor, skipped: int) -> None:
-        if self.on_step is None:
-            return
+    def _info(self, index: int, before: torch.Tensor, prediction: torch.Tensor, skipped: int) -> StepInfo:
         run = self.run
-        self.on_step(
-            StepInfo(
-                index=index - run.begin + 1,
-                total=run.steps,
-                skipped=skipped,
-                _clean=lambda: run.clean(before, prediction, index),
-                _family=self.placed.checkpoint.family,
-            )
+        return StepInfo(
+            index=index - run.begin + 1,
+            total=run.steps,
+            skipped=skipped,
+            _clean=lambda: run.clean(before, prediction, index),
+            _family=self.placed.checkpoint.family,
         )
 
 

@@ -31,8 +31,9 @@ from reknit.diffusion.placement import Placement
 INDEX = "model_index.json"
 """The file of a folder of diffusers that names its class and its parts."""
 
-OnStep = Callable[[float], None]
-"""Called after each step with the share that is done; what it raises ends the work."""
+OnStep = Callable[[float], "bool | None"]
+"""Called after each step with the share that is done; what it raises ends the work, True leaves further steps out where
+the class can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +227,8 @@ class Adapter:
         """Return the arguments that make the class call ``on_step``; classes of before 2023 have other ones."""
 
         def after(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            on_step((index + 1) / max(1, getattr(pipe, "num_timesteps", index + 1)))
+            if on_step((index + 1) / max(1, getattr(pipe, "num_timesteps", index + 1))):
+                pipe._interrupt = True  # the classes that know it leave the steps that are left out
             return tensors
 
         def after_old(index: int, timestep: Any, latents: Any) -> None:

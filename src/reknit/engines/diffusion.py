@@ -16,7 +16,7 @@ from reknit.core.errors import Unavailable
 from reknit.core.progress import Reporter
 from reknit.engines.base import EngineSpec, Models, Needs, Session, Told
 from reknit.engines.diffusion_defaults import REFINE_SCALE, settled, size_rule
-from reknit.engines.diffusion_further import located
+from reknit.engines.diffusion_further import NAMED, located
 from reknit.engines.diffusion_models import Found, find
 from reknit.engines.diffusion_options import OPTIONS
 
@@ -115,6 +115,7 @@ class DiffusionEngine:
             painter=lambda: load(found, values, placement, models, Reporter()),
             threads=threads,
             area=areas[0],
+            named={name: values[name] for name in NAMED if values[name]},
         )
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CONTROLLED = ("sd15", "sd2", "sdxl")
 """Families that ControlNets and IP-Adapters are for here."""
 
+NAMED = ("control", "image_prompt_model")
+"""Options that name what is opened beside the model."""
+
 _LISTS = ("text_encoders",)
 _PARTS = (("vae", "VAE", "vae.unknown"), ("text_encoders", "text encoder", "text-encoder.unknown"))
 

@@ -168,8 +168,11 @@ class NativePainter:
         )
         part = Part(report, _ENCODED, _STEPPED)
 
-        def on_step(info: StepInfo) -> None:
-            part.step(f"step {info.index} of {info.total}", info.index / info.total, info.preview())
+        def on_step(info: StepInfo) -> bool:
+            hurried = part.step(f"step {info.index} of {info.total}", info.index / info.total, info.preview())
+            if hurried and info.index < info.total:
+                note(f"stopped after step {info.index} of {info.total}, because it was asked to end early")
+            return bool(hurried) and info.index < info.total
 
         part.step("painting", 0.0)
         key = self._key(order)

@@ -57,6 +57,8 @@ class DiffusionSession:
         CPU threads.
     area : int
         Pixels of the first pass.
+    named : mapping
+        The paths of what options name, by option.
     """
 
     found: Found
@@ -64,6 +66,7 @@ class DiffusionSession:
     painter: Callable[[], Painter]
     threads: int
     area: int
+    named: Mapping[str, str]
     _seeds: tuple[int, ...] = field(default=(), init=False)
     _ahead: dict[tuple[str, int], Picture] = field(default_factory=dict[Any, Any], init=False)
     _notes: dict[str, None] = field(default_factory=dict[str, None], init=False)
@@ -211,7 +214,7 @@ class DiffusionSession:
             hole=np.ascontiguousarray(hole),
             prefilled=prefilled,
             strength_map=soft,
-            values=params,
+            values={**params, **self.named},
             seeds=seeds,
             control=control,
             image_prompt=self._pictures.of(params["image_prompt"]) if params["image_prompt"] else None,

@@ -46,6 +46,8 @@ class Job:
     lease : int
         The token of this attempt; every claim gets a new one, and a write with an old one is refused.
     cancel_requested : bool
+    hurried : bool
+        It was asked to end early, with what it has.
     result : mapping or None
         JSON, what the handler returned.
     error : mapping or None
@@ -67,11 +69,12 @@ class Job:
     worker: str
     lease: int
     cancel_requested: bool
+    hurried: bool
     result: Mapping[str, Any] | None
     error: Mapping[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what clients may see, as JSON-able data: all but ``key`` and ``lease``."""
+        """Return what clients may see, as JSON-able data: all but ``key``, ``lease`` and ``hurried``."""
         return {
             "id": self.id,
             "kind": self.kind,

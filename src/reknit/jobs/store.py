@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 2
 BUSY_S = 20.0
 """How long to wait for another process's transaction; they take well under a millisecond."""
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE job (
     id TEXT PRIMARY KEY,
@@ -47,14 +47,17 @@ CREATE TABLE job (
     worker TEXT NOT NULL DEFAULT '',
     lease INTEGER NOT NULL DEFAULT 0,
     cancel_requested INTEGER NOT NULL DEFAULT 0,
+    hurried INTEGER NOT NULL DEFAULT 0,
     result TEXT,
     error TEXT,
     lease_until REAL
 );
 CREATE INDEX job_state ON job (state, id);
 CREATE INDEX job_queue ON job (priority DESC, id) WHERE state = 'queued';
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
+SECOND = "ALTER TABLE job ADD COLUMN hurried INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 2"
+"""What makes a file of version 1 one of version 2."""
 Jobs = list[Job]
 Mark = tuple[State, int, bool]
 """A job's state, how often it was begun, and whether its cancel was asked for."""
@@ -245,19 +248,16 @@ class Store:
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once; ask the worker of a running one to stop; leave a finished one."""
-        done = self._rows(
-            "UPDATE job SET finished = CASE state WHEN 'queued' THEN :now END, cancel_requested = 1,"
-            " state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END"
-            f" WHERE id = :id AND state IN ('queued', 'running') RETURNING {COLUMNS}",
-            id=job_id,
-            now=time.time(),
-        )
-        return done[0] if done else self.get(job_id)
+        return self._stop(job_id, "cancel_requested = 1")
+
+    def hurry(self, job_id: str) -> Job:
+        """Cancel a queued job at once; ask the worker of a running one to end it with what it has."""
+        return self._stop(job_id, "hurried = 1, cancel_requested = cancel_requested OR state = 'queued'")
 
     def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job again, as if new; otherwise raises `InputError` (``jobs.state``)."""
         done = self._rows(
-            f"UPDATE job SET {CLEARED}, state = 'queued', attempts = 0, finished = NULL, error = NULL,"
+            f"UPDATE job SET {CLEARED}, state = 'queued', attempts = 0, finished = NULL, error = NULL, hurried = 0,"
             f" cancel_requested = 0 WHERE id = :id AND state IN ('failed', 'cancelled') RETURNING {COLUMNS}",
             id=job_id,
         )
@@ -296,7 +296,8 @@ class Store:
     def renew(self, job: Job, lease_s: float, stage: str, fraction: float) -> Job | None:
         """Keep a job for ``lease_s`` more seconds and note its progress.
 
-        Returns the job as it is now, with ``cancel_requested``; None if the lease is lost: stop the work.
+        Returns the job as it is now, with ``cancel_requested`` and ``hurried``; None if the lease is lost: stop the
+        work.
         """
         return self._held(
             job, "lease_until = :until, stage = :stage, fraction = :fraction",
@@ -387,8 +388,8 @@ class Store:
                     code="jobs.newer",
                     hint="update Reknit, or choose another --data-dir",
                 )
-            if version == 0:
-                for statement in SCHEMA.split(";"):
+            if version < VERSION:
+                for statement in (SCHEMA if version == 0 else SECOND).split(";"):
                     self._connection.execute(statement)
 
     def _become_wal(self) -> None:
@@ -402,6 +403,17 @@ class Store:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
                     raise
                 time.sleep(0.01)
+
+    def _stop(self, job_id: str, asked: str) -> Job:
+        """Note what was asked for, and cancel the job if it is queued; leave a finished one."""
+        done = self._rows(
+            f"UPDATE job SET {asked}, finished = CASE state WHEN 'queued' THEN :now END,"
+            " state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END"
+            f" WHERE id = :id AND state IN ('queued', 'running') RETURNING {COLUMNS}",
+            id=job_id,
+            now=time.time(),
+        )
+        return done[0] if done else self.get(job_id)
 
     def _held(self, job: Job, change: str, **values: Any) -> Job | None:
         """Change a job that this attempt still holds."""
@@ -487,5 +499,5 @@ def _job(row: tuple[Any, ...]) -> Job:
     values = dict(zip(COLUMNS.split(", "), row, strict=True))
     for name in ("payload", "result", "error"):
         values[name] = json.loads(values[name]) if values[name] is not None else None
-    values["cancel_requested"] = bool(values["cancel_requested"])
+    values |= {name: bool(values[name]) for name in ("cancel_requested", "hurried")}
     return Job(**values)

@@ -140,6 +140,15 @@ class Supervisor:
         self._publish([job])
         return job
 
+    def hurry(self, job_id: str) -> Job:
+        """Ask a running job to end with what it has, and cancel one that waits; raises `NotFound`.
+
+        Its worker sees that within `reknit.jobs.worker.LOOK_S`. Handlers that have nothing before they are done go on.
+        """
+        job = self._store.hurry(job_id)
+        self._publish([job])
+        return job
+
     def tell(self, job: Mapping[str, Any]) -> None:
         """Publish a job, as ``Job.to_dict`` gives it, unless that is what was told last."""
         with self._telling:

@@ -262,6 +262,8 @@ class _Worker:
                 held = self._store.renew(work.job, self._lease_s, at.stage, at.fraction)
                 if held is None or held.cancel_requested:
                     work.token.cancel()
+                elif held.hurried:
+                    work.token.hurry()
 
     def _listen(self) -> None:
         with suppress(OSError, ValueError):

@@ -92,7 +92,8 @@ class _Board:
         total = sum(self.weights)
         fraction = sum(w * d for w, d in zip(self.weights, self.done, strict=True)) / total if total else 1.0
         stage, preview = self.last
-        report.step(stage, fraction, preview)
+        if report.step(stage, fraction, preview):
+            self.stop.hurry()
 
 
 class _Line(Reporter):
@@ -105,8 +106,9 @@ class _Line(Reporter):
         self._board = board
         self._index = index
 
-    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
-        """Note a step, or raise `Cancelled`."""
-        super().step(stage, fraction, preview)
+    def step(self, stage: str, fraction: float, preview: Any = None) -> bool | None:
+        """Note a step and return whether to hurry, or raise `Cancelled`."""
+        hurried = super().step(stage, fraction, preview)
         self._board.done[self._index] = min(1.0, max(self._board.done[self._index], fraction))
         self._board.last = (stage, preview)
+        return hurried

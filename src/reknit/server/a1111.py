@@ -22,6 +22,7 @@ from reknit.core.errors import Cancelled
 from reknit.server import a1111_lists as lists
 from reknit.server import a1111_work as work
 from reknit.server import errands, metrics
+from reknit.server.a1111_control import TITLE, Unit, unit_of
 from reknit.server.a1111_progress import Desk, Running, desk_of
 from reknit.server.a1111_work import DRAWN_SEEDS, Asked, Complaint, Img2Img, Inpaint, Made, Order
 from reknit.server.errands import Errand, Pixels
@@ -52,8 +53,9 @@ async def img2img(asked: Img2Img, request: Request) -> Response:
     if asked.mask:
         mask = await asyncio.to_thread(work.mask_of, rooms, asked, photos[0])
     soft = scripts.get(work.SOFT, [False])
+    unit = await asyncio.to_thread(_unit, rooms, order, scripts)
     inpaints = [
-        Inpaint(rooms, order, asked, photo, each, mask, softness=work.softness_of(asked, soft))
+        Inpaint(rooms, order, asked, photo, each, mask, softness=work.softness_of(asked, soft), control=unit)
         for photo, each in zip(photos, data, strict=True)
     ]
     batch = asked.batch_size if len(inpaints) == 1 else len(inpaints)  # as the original
@@ -66,7 +68,7 @@ async def img2img(asked: Img2Img, request: Request) -> Response:
             made += await inpaint.run(request, errand, first + k, 1)
         return made
 
-    with desk.at_work(asked, "img2img") as running:
+    with desk.at_work(asked, "img2img", paints=order.offer.paints) as running:
         made = await running.rounds_of(batch, round_of)
     return await asyncio.to_thread(_response, order, made, running, masked=mask is not None)
 
@@ -75,10 +77,12 @@ async def img2img(asked: Img2Img, request: Request) -> Response:
 async def txt2img(asked: Asked, request: Request) -> Response:
     """Paint a picture from words."""
     rooms, desk = rooms_of(request), desk_of(request)
-    work.scripts_of(asked)
+    scripts = work.scripts_of(asked)
     order = await asyncio.to_thread(_order, rooms, desk, asked)
     work.must_paint(order.offer)
-    params = order.params(content="noise", strength=1.0, side=errands.side_of(asked.width, asked.height))
+    unit, size = await asyncio.to_thread(_unit, rooms, order, scripts), (asked.width, asked.height)
+    control = {} if unit is None else await asyncio.to_thread(unit.params, rooms, None, None, size)
+    params = order.params(content="noise", strength=1.0, side=errands.side_of(*size), **control)
 
     async def round_of(first: int, errand: Errand) -> list[Pixels]:
         payload = {
@@ -91,7 +95,7 @@ async def txt2img(asked: Asked, request: Request) -> Response:
             return []
         return await asyncio.to_thread(errands.made, rooms, result)
 
-    with desk.at_work(asked, "txt2img") as running:
+    with desk.at_work(asked, "txt2img", paints=order.offer.paints) as running:
         made = await running.rounds_of(asked.batch_size, round_of)
     return await asyncio.to_thread(_response, order, made, running, masked=False)
 
@@ -123,6 +127,13 @@ def _order(rooms: Rooms, desk: Desk, asked: Asked) -> Order:
         schedule=schedule,
         clip_skip=min(12, max(1, int(skip))) if isinstance(skip, int | float) else 1,
     )
+
+
+def _unit(rooms: Rooms, order: Order, scripts: dict[str, list[Any]]) -> Unit | None:
+    """Return the ControlNet that is asked for, where the engine can follow one."""
+    if "control" not in order.offer.options:
+        return None
+    return unit_of(scripts.get(TITLE, []), rooms.models)
 
 
 def _drawn(seed: int) -> int:

@@ -42,6 +42,12 @@ class Work:
     overlay: Pixels
     place: Box
 
+    def framed(self, other: Pixels, mode: int) -> Pixels:
+        """Return another picture of the view as the tile shows it; ``mode`` brings it to ``base``'s size."""
+        size, tile = Size.of(self.base.shape), Size.of(self.tile.shape)
+        there = resized(mode, other, size.width, size.height)[self.place.slices]
+        return resized(FILL_EDGES, there, tile.width, tile.height)
+
     def composed(self, made: Pixels) -> Pixels:
         """Return ``base`` with ``made``, of the tile's size, laid in: exactly ``base`` where the overlay is 0."""
         there = resized(CROP, made, self.place.size.width, self.place.size.height)

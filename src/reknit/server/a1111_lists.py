@@ -77,8 +77,8 @@ LATENT_MODES: tuple[dict[str, str], ...] = tuple(
         " (nearest-exact)",
     )
 )
-SCRIPTS = ("soft inpainting",)
-"""In lower case, as the original lists them. Extensions are not pretended: clients then send their arguments."""
+SCRIPTS = ("soft inpainting", "controlnet")
+"""In lower case, as the original lists them. Other extensions are not pretended: clients then send their arguments."""
 
 IGNORED_SCRIPTS = frozenset({"refiner", "seed", "sampler", "comments", "extra options", "hypertile"})
 """Built into the original, without effect here."""

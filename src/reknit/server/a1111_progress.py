@@ -1,8 +1,9 @@
 """What A1111's dialect remembers between requests: options, what is being made, and how far that is.
 
 Progress, interrupt and skip are answered while a request blocks, also in the words of the original's own page
-(``/internal/progress``). A request is made in rounds (``n_iter``), each a job: what was finished before an interrupt
-goes back.
+(``/internal/progress``). A request is made in rounds (``n_iter``), each a job. An interrupt hurries the round under
+way, so that a diffusion model's pictures go back as far as they came; other engines have nothing before they are done,
+and are cancelled.
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ class Desk:
     finished: deque[str] = field(default_factory=lambda: deque[str](maxlen=FINISHED))
 
     @contextmanager
-    def at_work(self, asked: Asked, kind: str) -> Generator[Running]:
-        """Have a request among those under way inside the ``with``."""
+    def at_work(self, asked: Asked, kind: str, *, paints: bool) -> Generator[Running]:
+        """Have a request among those under way inside the ``with``; ``paints``: a diffusion model does it."""
         task = asked.force_task_id or f"task({kind}-{random.randrange(2**40):x})"
-        running = Running(task=task, job=f"scripts_{kind}", rounds=asked.n_iter, steps=asked.steps)
+        running = Running(
+            task=task, job=f"scripts_{kind}", rounds=asked.n_iter, steps=asked.steps, paints=paints
+        )
         self.under_way.append(running)
         try:
             yield running
@@ -64,6 +67,7 @@ class Running:
     job: str
     rounds: int
     steps: int
+    paints: bool
     round: int = 0
     errand: Errand = field(default_factory=Errand)
     began: float = field(default_factory=time.time)
@@ -163,7 +167,8 @@ async def skip(request: Request) -> Response:
 
 
 async def _stop(request: Request, running: Running) -> None:
-    await asyncio.to_thread(errands.cancel, rooms_of(request), running.errand)
+    stop = errands.hurry if running.paints else errands.cancel
+    await asyncio.to_thread(stop, rooms_of(request), running.errand)
 
 
 class _Question(BaseModel):

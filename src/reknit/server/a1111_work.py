@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Protocol, cast
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -189,6 +189,16 @@ class Complaint(ReknitError):
         self.kind = kind
 
 
+class Control(Protocol):
+    """What a ControlNet's unit adds to the engine's options: `server.a1111_control.Unit`."""
+
+    def params(
+        self, rooms: Rooms, work: images.Work | None, tile: Pixels | None, size: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Return it for a tile."""
+        ...
+
+
 class Inpaint:
     """One source picture with its mask, from the request to the pictures that go back."""
 
@@ -202,6 +212,7 @@ class Inpaint:
         mask: Pixels | None,
         *,
         softness: float | None,
+        control: Control | None = None,
     ) -> None:
         self._rooms = rooms
         self._order = order
@@ -210,9 +221,10 @@ class Inpaint:
         self._image = errands.rgb(photo)
         self._mask = mask
         self._softness = softness
+        self._control = control
 
     async def run(self, request: Request, errand: Errand, first: int, count: int) -> list[Pixels]:
-        """Return the pictures; after an interrupt the picture as it was."""
+        """Return the pictures; the picture as it was where they were not begun before an interrupt."""
         work = await asyncio.to_thread(self._work)
         kind, payload = await asyncio.to_thread(self._payload, work, first, count)
         try:
@@ -255,12 +267,15 @@ class Inpaint:
             )
             content = "original" if work is None else CONTENT[asked.inpainting_fill % 4]
             content = "original" if content == "fill" else content  # nothing to take colours from
-            params = order.params(content=content, strength=strength, side=side)
+            params = order.params(
+                content=content, strength=strength, side=side, **self._controlled(work, tile)
+            )
             image = errands.uploaded(self._rooms, tile, "img2img.png")
             return "paint", {**shared, "image": image, "params": params}
         params = order.params(
-            content=CONTENT[asked.inpainting_fill % 4], strength=strength, side=side, softness=self._softness
-        )
+            content=CONTENT[asked.inpainting_fill % 4], strength=strength, side=side, softness=self._softness,
+            **self._controlled(work, work.tile),
+        )  # fmt: skip
         if work.tile is self._image and self._data is not None:
             image = self._rooms.pictures.add(self._data, "img2img").id
         else:
@@ -275,6 +290,11 @@ class Inpaint:
             "params": params,
             "context": context,
         }
+
+    def _controlled(self, work: images.Work | None, tile: Pixels) -> dict[str, Any]:
+        if self._control is None:
+            return {}
+        return self._control.params(self._rooms, work, tile, (self._asked.width, self._asked.height))
 
     def _hole(self, work: images.Work) -> Any:
         """Return what the engine makes anew: (H, W) bool. Only models that paint may see what is half masked."""
@@ -363,7 +383,7 @@ def answer(order: Order, made: Made, *, masked: bool, stopped: bool) -> dict[str
         echo |= {"init_images": None, "mask": None}
     info = _info(order, numbers, texts, masked=masked)
     if stopped:
-        info["comments"] = "interrupted: pictures that were begun are as they were"
+        info["comments"] = "interrupted: the last pictures are as far as they came"
     return {"images": sent, "parameters": echo, "info": json.dumps(info)}
 
 

@@ -28,6 +28,7 @@ from reknit.jobs.supervisor import Supervisor
 from reknit.pipeline.segment import Segmenter
 from reknit.server import (
     a1111,
+    a1111_control,
     a1111_extras,
     a1111_progress,
     batch_routes,
@@ -57,8 +58,10 @@ from reknit.server.tiles import Tiles
 LOG = logging.getLogger("reknit.server")
 PRUNE_EVERY_S = 3600.0
 WEB = Path(__file__).parents[1] / "web"
-DIALECTS = {each.START: (each.refused, each.of_problem) for each in (a1111, openai, comfy)}
-DIALECTS[a1111_progress.START] = DIALECTS[a1111.START]
+DIALECTS = {
+    **{each.START: (each.refused, each.of_problem) for each in (a1111, openai, comfy)},
+    **{each.START: (a1111.refused, a1111.of_problem) for each in (a1111_progress, a1111_control)},
+}
 """Where other programs' dialects begin, and how they tell errors and problems."""
 
 
@@ -94,7 +97,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.add_middleware(Observed, metrics=app.state.metrics)
     for routes in (job_routes, batch_routes, picture_routes, select_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
-    for dialect in (a1111_progress, a1111_extras, a1111, openai):
+    for dialect in (a1111_progress, a1111_control, a1111_extras, a1111, openai):
         app.include_router(dialect.router)
     for each in (comfy, comfy_files, comfy_lists, comfy_socket):
         app.include_router(each.router)

@@ -48,8 +48,8 @@ class Errand:
         Its id, once it is queued.
     stage, fraction, preview
         What was reported last; a preview as `tasks.preview_data` tells it.
-    cancelled : bool
-        Somebody asked to stop.
+    cancelled, hurried : bool
+        Somebody asked to stop, or to end early with what there is.
     """
 
     job: str | None = None
@@ -57,6 +57,7 @@ class Errand:
     fraction: float = 0.0
     preview: Mapping[str, Any] | None = None
     cancelled: bool = False
+    hurried: bool = False
     watch: Callable[[Mapping[str, Any]], None] | None = field(default=None, repr=False)
 
 
@@ -79,6 +80,8 @@ async def run(
         errand.job = queued["id"]
         if errand.cancelled:
             cancel(rooms, errand)
+        elif errand.hurried:
+            hurry(rooms, errand)
         try:
             job = await _end(rooms, events, request, errand)
         except BaseException:  # the server stops, or the connection broke
@@ -102,6 +105,13 @@ def cancel(rooms: Rooms, errand: Errand) -> None:
     errand.cancelled = True
     if errand.job is not None:
         rooms.supervisor.cancel(errand.job)
+
+
+def hurry(rooms: Rooms, errand: Errand) -> None:
+    """Ask an errand's job to end with what it has; one that waits, or is not queued yet, is cancelled."""
+    errand.hurried = True
+    if errand.job is not None:
+        rooms.supervisor.hurry(errand.job)
 
 
 def decoded(rooms: Rooms, data: bytes) -> Photo:

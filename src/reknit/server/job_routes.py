@@ -193,6 +193,17 @@ def cancel(job_id: JobId, request: Request) -> Response:
     return Json(job_out(rooms, rooms.supervisor.cancel(job_id)))
 
 
+@router.post("/jobs/{job_id}/hurry", responses={200: {"model": JobOut}, **MISSING}, operation_id="hurry_job")
+def hurry(job_id: JobId, request: Request) -> Response:
+    """End a job early with what it has.
+
+    A diffusion model stops after its step, and the picture is what it sees by then; what has nothing before it is done
+    goes on. A job that waits is cancelled.
+    """
+    rooms = rooms_of(request)
+    return Json(job_out(rooms, rooms.supervisor.hurry(job_id)))
+
+
 @router.post(
     "/jobs/{job_id}/retry",
     responses={200: {"model": JobOut}, 409: {"description": "The job has not failed."}, **MISSING},

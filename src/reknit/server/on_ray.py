@@ -22,7 +22,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from reknit.core.errors import ExternalError, ReknitError, Unavailable
+from reknit.core.errors import Cancelled, ExternalError, ReknitError, Unavailable
 from reknit.core.progress import CancelToken, Report, Reporter, Step
 from reknit.server.rooms import ServeSettings
 from reknit.server.tasks import Perform, perform_here
@@ -88,7 +88,8 @@ def perform_there(address: str) -> Perform:
                 if what == _FAILED:
                     raise _again(*told)
                 step: Step = told
-                report.step(step.stage, step.fraction, step.preview)
+                if report.step(step.stage, step.fraction, step.preview):
+                    raise Cancelled()  # a replica is not told to hurry
         except ReknitError:
             with suppress(Exception):
                 answers.cancel()

@@ -52,9 +52,11 @@ class Previews:
         self._report = report
         self._at = at
 
-    def step(self, stage: str, fraction: float, preview: Any = None) -> None:
+    def step(self, stage: str, fraction: float, preview: Any = None) -> bool | None:
         """Report a step."""
-        self._report.step(stage, fraction, None if preview is None else preview_data(preview, self._at))
+        return self._report.step(
+            stage, fraction, None if preview is None else preview_data(preview, self._at)
+        )
 
 
 def preview_data(preview: Preview, at: tuple[int, int] = (0, 0)) -> dict[str, Any]:

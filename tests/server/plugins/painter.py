@@ -1,4 +1,5 @@
 """A plug-in engine that stands in for one told in words: it paints a colour that its seed decides, with previews.
+Hurried, it gives what it has: so much less of the colour.
 
 The red channel of what it paints says how wide the crop was that it got, so that tests see what it worked at.
 """
@@ -24,6 +25,8 @@ OPTIONS = (
     _option("strength", "float", 1.0),
     _option("clip_skip", "int", 0),
     _option("strength_rule", "text", "diffusers"),
+    *(_option(name, "text", None) for name in ("control", "control_image")),
+    *(_option(f"control_{name}", "float", None) for name in ("strength", "start", "end")),
 )
 
 
@@ -35,10 +38,13 @@ class PainterSession:
         if params["prompt"] == "crash":
             raise RuntimeError("out of paint")
         out = crop.pixels.astype(np.float32)
+        strength = params["strength"]
         for step in range(steps):
-            report.step("denoise", step / steps, np.broadcast_to(colour / 255, (8, 8, 3)))
+            if report.step("denoise", step / steps, np.broadcast_to(colour / 255, (8, 8, 3))):
+                strength *= (step + 1) / (steps + 1)  # it was asked to end early
+                break
             time.sleep(0.01)
-        mixed = out * (1 - params["strength"]) + colour * params["strength"]
+        mixed = out * (1 - strength) + colour * strength
         return np.where(crop.hole[..., None], mixed, out).round().astype(np.uint8)
 
 
