@@ -1,6 +1,6 @@
 """Waiting in tests, on machines of any speed.
 
-What has to happen is waited for, generously. What has to be quick may take as long as it likes when something else
+What has to happen is waited for, generously. What has to be quick may take as long as it likes while something else
 keeps the machine busy: the best of a few tries counts, because other work only ever adds.
 """
 
@@ -23,15 +23,15 @@ def until(happened: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
     return value
 
 
-def quick(limit_s: float, act: Callable[[], float | None], tries: int = 5) -> None:
+def quick(limit: float, act: Callable[[], float | None], tries: int = 5) -> None:
     """Check that ``act`` can be done within a limit: the best of a few tries, fewer if one was.
 
     Parameters
     ----------
-    limit_s
-        Seconds.
+    limit
+        Seconds, or what ``act`` counts.
     act
-        Does it once, anew for every try, and returns the seconds that count, or None for all that it took.
+        Does it once, anew for every try, and returns what counts, or None for the seconds that all of it took.
     tries
         How many.
     """
@@ -40,6 +40,6 @@ def quick(limit_s: float, act: Callable[[], float | None], tries: int = 5) -> No
         begun = time.monotonic()
         told = act()
         spent.append(time.monotonic() - begun if told is None else told)
-        if spent[-1] < limit_s:
+        if spent[-1] < limit:
             return
-    raise AssertionError(f"took {min(spent):.3f} s at best, and may take {limit_s} s: {spent}")
+    raise AssertionError(f"not once below {limit}: {spent}")

@@ -159,7 +159,7 @@ def test_progress_rises_to_one() -> None:
 def test_a_cancelled_token_stops_the_work() -> None:
     token = reknit.CancelToken()
     threading.Thread(target=token.cancel).start()
-    token._event.wait(5)
+    assert token._event.wait(60)
     with pytest.raises(reknit.ReknitError) as caught:
         reknit.fill(photo(), HOLE, cancel=token)
     assert caught.value.code == "cancelled"

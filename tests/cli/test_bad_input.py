@@ -15,12 +15,14 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.cli.conftest import Reknit, picture
+from tests.patience import PATIENCE_S, quick
 
 COMMAND = [sys.executable, "-c", "from reknit.cli.main import main; main()"]
 
@@ -101,9 +103,9 @@ def float_tiff() -> bytes:
 def checked(reknit: Reknit, *args: str, status: int = 2, within_s: float = 5.0) -> str:
     """Run a command that has to fail cleanly, as text and as JSON, and return its error's code."""
     before = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(Path().rglob("*")) if p.is_file()}
-    start = time.monotonic()
-    ran = reknit(*args)
-    assert time.monotonic() - start < within_s
+    tries: list[Any] = []
+    quick(within_s, lambda: tries.append(reknit(*args)))
+    ran = tries[-1]
     assert (ran.status, ran.out) == (status, ""), ran.err
     first, second = ran.err.strip().splitlines()
     assert first.startswith("error: ")
@@ -321,19 +323,25 @@ def test_an_interrupt_ends_a_fill_at_once_and_writes_nothing(after_s: float) -> 
     big_photo(1500)
     before = sorted(Path().iterdir())
     command = [*COMMAND, "fill", "big.png", "big-mask.png", "-o", "out.png", "-p", "quality=best"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(after_s)
-    process.send_signal(signal.SIGINT)
-    start = time.monotonic()
-    try:
-        error = process.communicate(timeout=10)[1]
-    finally:
-        process.kill()
-    assert time.monotonic() - start < 1.0
-    if "Traceback" not in error:  # before Reknit's first line runs, Python itself answers
-        assert process.returncode == 130
-        assert "cancelled; nothing was written" in error
-    assert sorted(Path().iterdir()) == before
+
+    def interrupt() -> float:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        try:
+            error = process.communicate(timeout=PATIENCE_S)[1]
+        finally:
+            process.kill()
+        spent = time.monotonic() - start
+        # Before Reknit's first line runs, Python itself answers; and before Python's, the system.
+        if "Traceback" not in error and (error or process.returncode != -signal.SIGINT):
+            assert process.returncode == 130
+            assert "cancelled; nothing was written" in error
+        assert sorted(Path().iterdir()) == before
+        return spent
+
+    quick(1.0, interrupt)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -7,7 +7,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from reknit.batch.folder import Progress
 from reknit.cli.batch import describe, duration
 from tests.cli.conftest import Reknit, picture
+from tests.patience import PATIENCE_S, until
 
 START = "from reknit.cli.main import main; main()"
 
@@ -94,16 +94,27 @@ def test_mistakes(reknit: Reknit, scans: Path, args: list[str], code: str) -> No
     assert (ran.status, ran.data["error"]["code"]) == (2, code)
 
 
-def test_ctrl_c_finishes_the_running_pictures(scans: Path) -> None:
-    for i in range(3, 80):
+SLOWLY = """
+import time
+from reknit.batch import picture
+fill = picture.Bench.fill
+picture.Bench.fill = lambda bench, opened: (time.sleep(0.4), fill(bench, opened))[1]
+"""
+
+
+def test_ctrl_c_finishes_the_running_pictures(scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOWLY)
+    for i in range(3, 40):
         Image.fromarray(np.kron(picture(i), np.ones((6, 6, 1), np.uint8))).save(scans / "in" / f"{i}.png")
     command = [sys.executable, "-c", START, "batch", "in", "out", "--box", "30,30,120,120", "--workers", "1"]
     parent, child = pty.openpty()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=child, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=child, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "slow")},
+    )  # fmt: skip
     os.close(child)
-    while len(list((scans / "out").glob("*.png"))) < 4:
-        assert process.poll() is None
-        time.sleep(0.02)
+    until(lambda: process.poll() is not None or len(list((scans / "out").glob("*.png"))) >= 4)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everyone gets it
     said = b""
     while process.poll() is None or b"left" not in said:
@@ -112,16 +123,16 @@ def test_ctrl_c_finishes_the_running_pictures(scans: Path) -> None:
         except OSError:  # the other end is closed
             break
     os.close(parent)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=PATIENCE_S) == 130
     process.communicate()
     assert b"finishing the pictures" in said
-    assert "█".encode() in said or b"of 80" in said
+    assert "█".encode() in said or b"of 40" in said
     done = len(list((scans / "out").glob("*.png")))
-    assert 4 <= done < 80
+    assert 4 <= done < 40
     assert not list((scans / "out").glob(".*"))
     resumed = subprocess.run([*command, "--resume", "--json"], capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert len(list((scans / "out").glob("*.png"))) == 80
+    assert len(list((scans / "out").glob("*.png"))) == 40
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.cli.conftest import Reknit
 from tests.models import conftest as servers
 from tests.models import weights
 from tests.models.conftest import CONTENT, DIGEST, Web
+from tests.patience import until
 
 web = servers.web
 FLOAT = TensorProto.FLOAT
@@ -116,17 +116,15 @@ def test_pull_says_what_is_wrong(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a kill is POSIX's")
 def test_a_killed_pull_goes_on_where_it_was(reknit: Reknit, overlay: Web, places: Path) -> None:
-    overlay.pause_s = 0.02
+    overlay.halts_at = 3 * len(CONTENT) // 4
     command = [sys.executable, "-c", "from reknit.cli.main import main; main()", "models", "pull", "mine"]
     process = subprocess.Popen(command)
     part = places / "mine" / ".mine.onnx.part"
-    end = time.monotonic() + 30
-    while not (part.exists() and part.stat().st_size > len(CONTENT) // 2) and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: part.exists() and part.stat().st_size > len(CONTENT) // 2)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (places / "mine" / "mine.onnx").exists()
-    overlay.pause_s = 0
+    overlay.halts_at = None
     assert reknit("models", "pull", "mine").status == 0
     assert (places / "mine" / "mine.onnx").read_bytes() == CONTENT
     assert overlay.starts[0] == 0

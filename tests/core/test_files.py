@@ -82,7 +82,7 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path):
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
     files.write_bytes(pipe, b"through the pipe")
-    assert reader.communicate(timeout=10)[0] == b"through the pipe"
+    assert reader.communicate(timeout=60)[0] == b"through the pipe"
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 

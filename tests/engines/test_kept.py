@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from tests.patience import PATIENCE_S
 
 from reknit.core.errors import Cancelled, Unavailable
 from reknit.core.progress import Reporter
@@ -91,17 +92,17 @@ def test_devices_have_room_of_their_own() -> None:
 
 def test_a_device_is_one_requests_at_a_time_and_waiting_can_be_cancelled() -> None:
     kept, order = Kept(lambda _: None), list[str]()
-    inside = threading.Event()
+    inside, leave = threading.Event(), threading.Event()
 
     def first() -> None:
         with kept.turn("cuda:0", Reporter()):
             inside.set()
-            time.sleep(0.15)
+            assert leave.wait(PATIENCE_S)
             order.append("first")
 
     thread = threading.Thread(target=first)
     thread.start()
-    inside.wait(5)
+    assert inside.wait(PATIENCE_S)
 
     def stop(_: object) -> None:
         raise Cancelled
@@ -110,6 +111,7 @@ def test_a_device_is_one_requests_at_a_time_and_waiting_can_be_cancelled() -> No
         order.append("never")
     with kept.turn("cpu", Reporter()):
         order.append("other device")
+    leave.set()
     with kept.turn("cuda:0", Reporter()):
         order.append("second")
     thread.join()
@@ -135,12 +137,12 @@ def test_what_is_kept_can_be_had_while_another_model_is_loaded() -> None:
 
     def slowly() -> str:
         begun.set()
-        assert done.wait(5)
+        assert done.wait(PATIENCE_S)
         return "b"
 
     thread = threading.Thread(target=lambda: kept.get("b", slowly, device="cuda", size=1))
     thread.start()
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE_S)
     assert kept.get("a", pytest.fail, device="cuda", size=1) == "a"
     assert kept.get("c", lambda: "c", device="cpu", size=1) == "c", "another device is not held up"
     done.set()

@@ -30,12 +30,15 @@ class Web:
         Waited after each 64 KiB.
     skips
         How many bytes further than asked it begins a range.
+    halts_at
+        After how many bytes of the body it waits, until this is None again.
     """
 
     url: str = ""
     content: bytes = CONTENT
     etag: str = '"one"'
     status: int = 200
+    halts_at: int | None = None
     cuts: list[int] = field(default_factory=list)
     states: int | None = None
     ranges: bool = True
@@ -99,6 +102,8 @@ def handler(web: Web) -> type[BaseHTTPRequestHandler]:
         def send(self, data: bytes) -> None:
             try:
                 for at in range(0, len(data), 2**16):
+                    while web.halts_at is not None and at >= web.halts_at:
+                        time.sleep(0.01)
                     self.wfile.write(data[at : at + 2**16])
                     if web.pause_s:
                         self.wfile.flush()
