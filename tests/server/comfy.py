@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ pytest.importorskip("websockets", reason="pip install -e .")
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.patience import PATIENCE_S
 from tests.server.live import Server, photo, png
 
 HOLE = (slice(24, 56), slice(16, 72))
@@ -64,18 +65,20 @@ class Script:
         return str(self.server.client.base_url)
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.base + path, timeout=30) as response:
+        with urllib.request.urlopen(self.base + path, timeout=PATIENCE_S) as response:
             return json.loads(response.read())
 
     def queue_prompt(self, prompt: dict[str, Any], **more: Any) -> dict[str, Any]:
         data = json.dumps({"prompt": prompt, "client_id": self.client_id, **more}).encode("utf-8")
-        with urllib.request.urlopen(urllib.request.Request(f"{self.base}prompt", data=data), timeout=30) as r:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.base}prompt", data=data), timeout=PATIENCE_S
+        ) as r:
             return json.loads(r.read())
 
     def get_image(self, filename: str, subfolder: str, folder_type: str) -> bytes:
         data = {"filename": filename, "subfolder": subfolder, "type": folder_type}
         with urllib.request.urlopen(
-            f"{self.base}view?{urllib.parse.urlencode(data)}", timeout=30
+            f"{self.base}view?{urllib.parse.urlencode(data)}", timeout=PATIENCE_S
         ) as response:
             return response.read()
 
@@ -90,7 +93,7 @@ class Script:
     @contextmanager
     def socket(self, path: str = "ws", **how: Any) -> Iterator[ClientConnection]:
         url = f"{self.base.replace('http', 'ws', 1)}{path}?clientId={self.client_id}"
-        with connect(url, open_timeout=30, proxy=None, **how) as ws:
+        with connect(url, open_timeout=PATIENCE_S, proxy=None, **how) as ws:
             yield ws
 
     def get_images(self, ws: ClientConnection, prompt: dict[str, Any], **more: Any) -> dict[str, list[bytes]]:
@@ -113,6 +116,13 @@ def messages(ws: ClientConnection, prompt_id: str) -> list[Any]:
         over = isinstance(last, dict) and last["type"] == "executing" and last["data"]["node"] is None
         if over and last["data"]["prompt_id"] == prompt_id:
             return found
+
+
+def missed(ws: ClientConnection) -> None:
+    """Forget what has come and was not read yet."""
+    with suppress(TimeoutError):
+        while True:
+            ws.recv(timeout=0)
 
 
 def wait_for(ws: ClientConnection, kind: str, **data: Any) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from tests.patience import PATIENCE_S
+
 FINAL = ("done", "failed", "cancelled")
 COMMAND = [sys.executable, "-c", "from reknit.cli.main import main; main()", "serve", "--port", "0"]
 
@@ -72,9 +74,10 @@ class Server:
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(15)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
             process.stdout.close()
 
     def url(self, path: str) -> str:
@@ -98,7 +101,12 @@ class Server:
 
 
 def wait_for(
-    server: Server, job: str, states: tuple[str, ...] = FINAL, *, seconds: float = 60, attempts: int = 0
+    server: Server,
+    job: str,
+    states: tuple[str, ...] = FINAL,
+    *,
+    seconds: float = PATIENCE_S,
+    attempts: int = 0,
 ) -> Any:
     """Return a job once it is in one of ``states`` and was begun so often."""
     end = time.monotonic() + seconds

@@ -12,6 +12,7 @@ pytest.importorskip("websockets", reason="pip install -e .")
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.patience import PATIENCE_S
 from tests.server.comfy import Script, filling, holed, messages
 from tests.server.live import Server, photo, png
 from tests.server.test_security import TRAVERSALS
@@ -146,11 +147,11 @@ def test_what_a_socket_says_does_no_harm(server: Server) -> None:
         ):
             ws.send(text)
         ws.send(b"\0" * 1000)
-        ws.ping().wait(10)
+        ws.ping().wait(PATIENCE_S)
     with Script(server).socket(max_size=None) as ws, pytest.raises(ConnectionClosed):
         ws.send("x" * 100_000)
         while True:
-            ws.recv(timeout=10)
+            ws.recv(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.patience import until
 from tests.server.live import Server, wait_for
 
 LONG: dict[str, Any] = {"engine": "exemplar", "params": {"quality": "best"}, "count": 3}
@@ -37,10 +38,7 @@ def test_a_server_that_is_killed_finishes_the_job_when_it_is_back(tmp_path: Path
         assert child is not None
         server.process.kill()
         server.process.wait()
-    end = time.monotonic() + 10
-    while alive(child):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not alive(child))
     with Server.started(tmp_path) as server:
         done = wait_for(server, job["id"])
         assert done["state"] == "done"
@@ -56,7 +54,7 @@ def test_a_worker_that_is_killed_costs_one_attempt_then_the_job_fails_with_the_r
         for attempt in (1, 2):
             told = wait_for(server, job["id"], ("running",), attempts=attempt)
             assert told["attempts"] == attempt
-            os.kill(worker_of(server) or 0, signal.SIGKILL)
+            os.kill(until(lambda: worker_of(server)), signal.SIGKILL)
             wait_for(server, job["id"], ("queued", "failed", "running"), attempts=attempt)
         failed = wait_for(server, job["id"], ("failed",))
         assert failed["error"]["code"] == "jobs.worker-died"

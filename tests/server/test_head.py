@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.server.live import Server, photo, png
 
 ADDRESSES = [
@@ -38,7 +39,7 @@ def test_the_head_of_a_picture_has_its_length_and_etag(server: Server) -> None:
 
 
 def test_head_of_a_stream_ends(server: Server) -> None:
-    asked = server.client.head("/api/v1/events", timeout=10)
+    asked = server.client.head("/api/v1/events", timeout=PATIENCE_S)
     assert asked.status_code == 200
     assert asked.headers["content-type"].startswith("text/event-stream")
 
@@ -51,7 +52,7 @@ def test_head_where_only_post_is_answered(server: Server) -> None:
 
 def test_no_body_follows_on_the_wire(server: Server) -> None:
     url = server.client.base_url
-    with socket.create_connection((url.host, url.port or 80), timeout=10) as line:
+    with socket.create_connection((url.host, url.port or 80), timeout=PATIENCE_S) as line:
         ask = f"HEAD /sdapi/v1/options HTTP/1.1\r\nHost: {url.host}:{url.port}\r\nConnection: close\r\n\r\n"
         line.sendall(ask.encode())
         told = b""

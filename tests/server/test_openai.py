@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.patience import until
 from tests.server.live import Server, photo, png, wait_for
 
 openai = pytest.importorskip("openai", reason="pip install 'reknit[test]'")
@@ -200,7 +201,7 @@ def test_streams(painter: Any, partial: int) -> None:
 
 def test_a_full_queue_is_worth_another_try(painting: Server, painter: Any) -> None:
     image, mask = painting.pictures(3, 512)
-    long = {"image": image, "mask": mask, "engine": "painter", "params": {"steps": 1000}}
+    long = {"image": image, "mask": mask, "engine": "painter", "params": {"steps": 100_000}}
     jobs = [painting.ask("fill", wait=0, **long).json() for _ in range(1)]
     wait_for(painting, jobs[0]["id"], ("running",))
     jobs.append(painting.ask("fill", wait=0, **long).json())
@@ -218,11 +219,15 @@ def test_a_full_queue_is_worth_another_try(painting: Server, painter: Any) -> No
 
 def test_a_stream_that_fails_says_why(painting: Server, painter: Any) -> None:
     stream = painter.images.edit(
-        image=png(photo()), mask=png(cut_out()), prompt="x", stream=True, extra_body={"steps": 1000}
+        image=png(photo()),
+        mask=png(cut_out()),
+        prompt="hold 5",
+        stream=True,
+        extra_body={"steps": 4, "seed": 5},
     )
+    running = until(
+        lambda: painting.client.get(painting.url("jobs"), params={"state": "running"}).json()["jobs"]
+    )
+    painting.client.post(painting.url(f"jobs/{running[0]['id']}/cancel"))
     with pytest.raises(openai.APIError, match="cancelled"):
-        while True:
-            running = painting.client.get(painting.url("jobs"), params={"state": "running"}).json()["jobs"]
-            if running:
-                painting.client.post(painting.url(f"jobs/{running[0]['id']}/cancel"))
-                list(stream)
+        list(stream)

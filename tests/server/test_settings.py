@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.server.live import Server, png, wait_for
 
 LONG = {"engine": "exemplar", "params": {"quality": "best"}, "count": 64}
@@ -28,7 +29,9 @@ def told_by(server: Server, *arguments: str) -> Any:
     """Run `reknit jobs` on the server's data folder, as another process."""
     command = [sys.executable, "-c", "from reknit.cli.main import main; main()", "jobs", *arguments]
     data = ["--data-dir", str(server.data / "data"), "--json"]
-    return json.loads(subprocess.run([*command, *data], capture_output=True, check=True, timeout=60).stdout)
+    return json.loads(
+        subprocess.run([*command, *data], capture_output=True, check=True, timeout=PATIENCE_S).stdout
+    )
 
 
 def test_settings_are_what_a_request_leaves_out(short: Server) -> None:
@@ -88,7 +91,7 @@ def test_cancel_and_retry_in_a_terminal_reach_open_pages(short: Server) -> None:
     ready, over = threading.Event(), threading.Event()
 
     def watch() -> None:
-        with httpx.stream("GET", str(short.client.base_url) + "api/v1/events", timeout=30) as stream:
+        with httpx.stream("GET", str(short.client.base_url) + "api/v1/events", timeout=PATIENCE_S) as stream:
             for line in stream.iter_lines():
                 found = json.loads(line[6:]) if line.startswith("data: ") else {}
                 if found.get("id") == job and "state" in found and seen[-1:] != [found["state"]]:
@@ -100,10 +103,10 @@ def test_cancel_and_retry_in_a_terminal_reach_open_pages(short: Server) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE_S)
     assert told_by(short, "cancel", job)["cancel_requested"] is True
     wait_for(short, job, ("cancelled",))
     assert told_by(short, "retry", job)["state"] == "queued"
-    assert over.wait(20), seen
-    watcher.join(20)
+    assert over.wait(PATIENCE_S), seen
+    watcher.join(PATIENCE_S)
     short.client.post(short.url(f"jobs/{job}/cancel"))

@@ -2,8 +2,11 @@
 Hurried, it gives what it has: so much less of the colour.
 
 The red channel of what it paints says how wide the crop was that it got, so that tests see what it worked at.
+Told to "hold 7", it stays in the middle of the picture whose seed is 7 until it is stopped, so that there is a middle
+on any machine.
 """
 
+import re
 import time
 
 import numpy as np
@@ -38,12 +41,15 @@ class PainterSession:
         if params["prompt"] == "crash":
             raise RuntimeError("out of paint")
         out = crop.pixels.astype(np.float32)
-        strength = params["strength"]
-        for step in range(steps):
+        strength, step = params["strength"], 0
+        held = re.fullmatch(r"hold (\d+)", params["prompt"])
+        while step < steps:
             if report.step("denoise", step / steps, np.broadcast_to(colour / 255, (8, 8, 3))):
                 strength *= (step + 1) / (steps + 1)  # it was asked to end early
                 break
             time.sleep(0.01)
+            if not (held and int(held[1]) == seed and step == steps // 2):
+                step += 1
         mixed = out * (1 - strength) + colour * strength
         return np.where(crop.hole[..., None], mixed, out).round().astype(np.uint8)
 
