@@ -23,6 +23,7 @@ from reknit.engines.diffusion import DIFFUSION
 from reknit.engines.diffusion_session import DiffusionSession, ramp, strength_map, tiles
 from reknit.engines.kept import KEPT
 from tests.diffusion import tiny
+from tests.diffusion.test_lora import SDXL, kohya
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers
 
@@ -332,6 +333,31 @@ def test_a_model_that_is_not_there_or_of_no_known_family_is_a_typed_error(tmp_pa
     with pytest.raises(InputError) as unknown:
         fill(str(strange))
     assert unknown.value.code == "model.family"
+    assert unknown.value.hint
+
+
+def test_weights_that_are_no_numbers_end_the_fill(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    model = tiny.tiny_folder(tmp_path, "sd15", "inpaint")
+    file = next((model / "unet").glob("*.safetensors"))
+    weights = load_file(file)
+    weights["conv_in.weight"][0, 0, 0, 0] = float("nan")
+    save_file(weights, file)
+    with pytest.raises(InputError) as caught:
+        fill(str(model))
+    assert (caught.value.code, caught.value.facts["tensor"]) == ("model.nan", "conv_in.weight")
+    assert caught.value.hint
+
+
+def test_a_lora_of_another_family_ends_the_fill_and_leaves_no_trace(models, tmp_path):
+    before = fill(models(), seed=1).to_numpy()
+    kohya(tmp_path / "xl.safetensors", SDXL)
+    with pytest.raises(InputError) as caught:
+        fill(models(), seed=1, params={"lora": f"{tmp_path / 'xl.safetensors'}:0.8"})
+    assert caught.value.code == "lora.family"
+    assert caught.value.hint
+    assert np.array_equal(fill(models(), seed=1).to_numpy(), before)
 
 
 def test_without_the_extra_the_hint_is_the_pip_line(monkeypatch):

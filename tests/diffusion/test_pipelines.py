@@ -1,5 +1,6 @@
 """Models that diffusers' own pipelines paint with, tiny and random."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from reknit.diffusion.placement import Placement
 from reknit.engines.base import Crop
 from reknit.engines.diffusion import DIFFUSION
 from reknit.engines.diffusion_models import find
-from tests.diffusion import tiny_pipelines
+from tests.diffusion import tiny, tiny_pipelines
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -46,13 +47,16 @@ def given(side: int = 64) -> Crop:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_paints_through_the_engine(folders, family):
-    wanted = {"model": str(folders(family)), "steps": 2, "side": 64, "device": "cpu", "dtype": "float32"}
+    if family == "qwen-image-edit":
+        pytest.importorskip("torchvision")
+    side = max(64, tiny_pipelines.LEAST_SIDES.get(family, 0))
+    wanted = {"model": str(folders(family)), "steps": 2, "side": side, "device": "cpu", "dtype": "float32"}
     engine = DIFFUSION.configured(check_all(DIFFUSION.spec.options, wanted, owner="test"), None)
     assert engine.found.pipeline.family == family
     params = check_all(engine.spec.options, {"prompt": "a red cat"}, owner="test")
     seen: list[float] = []
     session = engine.load(threads=1)
-    crop = given()
+    crop = given(side)
     made = session.run(crop, params, 1, Reporter(lambda step: seen.append(step.fraction)))
     assert made.shape == crop.pixels.shape
     assert made.dtype == np.uint8
@@ -62,6 +66,52 @@ def test_every_family_paints_through_the_engine(folders, family):
     if family == "sd3":
         assert np.array_equal(session.run(crop, params, 1, Reporter()), made)
         assert not np.array_equal(session.run(crop, params, 2, Reporter()), made)
+
+
+@pytest.mark.parametrize("family", tiny_pipelines.CONTROLS)
+def test_a_controlnet_leads_to_the_class_that_paints_with_it(folders, family, tmp_path):
+    model = folders(family) if family != "flux" else tiny.tiny_folder(tmp_path, "flux", "base")
+    control = tiny_pipelines.control_folder(tmp_path, family)
+    wanted = {"model": str(model), "control": str(control), "steps": 2, "side": 64, "device": "cpu"}
+    crop, made = given(), []
+    for strength in (0.0, 1.0):
+        wanted |= {"control_strength": strength, "dtype": "float32"}
+        engine = DIFFUSION.configured(check_all(DIFFUSION.spec.options, wanted, owner="test"), None)
+        assert engine.found.pipeline.control == type(tiny_pipelines.CONTROLS[family]()).__name__
+        params = check_all(engine.spec.options, {"prompt": "a red cat"}, owner="test")
+        made.append(engine.load(threads=1).run(crop, params, 1, Reporter()))
+    assert not np.array_equal(*made)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_the_class_that_a_folder_names_paints_with_perturbed_attention(family, tmp_path):
+    model = tiny.tiny_folder(tmp_path, family, "base")
+    index = json.loads((model / "model_index.json").read_text())
+    index["_class_name"] = index["_class_name"].removesuffix("Pipeline") + "PAGPipeline"
+    (model / "model_index.json").write_text(json.dumps(index))
+    wanted = {"model": str(model), "steps": 2, "side": 64, "device": "cpu", "dtype": "float32"}
+    engine = DIFFUSION.configured(check_all(DIFFUSION.spec.options, wanted, owner="test"), None)
+    assert "PAG" in engine.found.pipeline.name
+    crop = given()
+    params = check_all(engine.spec.options, {"prompt": "a red cat"}, owner="test")
+    made = engine.load(threads=1).run(crop, params, 1, Reporter())
+    assert (made != crop.pixels).any(axis=2)[crop.hole].mean() > 0.9
+
+
+def test_a_controlnet_for_another_family_is_a_typed_error(folders, tmp_path):
+    control = tiny_pipelines.control_folder(tmp_path, "qwen-image")
+    wanted = {"model": str(folders("sd3")), "control": str(control)}
+    with pytest.raises(InputError) as caught:
+        DIFFUSION.configured(check_all(DIFFUSION.spec.options, wanted, owner="test"), None)
+    assert caught.value.code == "control.family"
+    assert "qwen-image" in caught.value.hint
+
+
+def test_a_package_that_a_class_needs_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(pipelines, "find_spec", lambda name: None)
+    with pytest.raises(Unavailable) as caught:
+        pipelines.open_pipeline(tmp_path, pipelines.known()["QwenImageEditInpaintPipeline"], Placement())
+    assert (caught.value.code, caught.value.hint) == ("engine.missing", "pip install torchvision")
 
 
 def test_a_cancel_ends_the_pipeline_within_a_step(folders):

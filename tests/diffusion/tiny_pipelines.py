@@ -89,7 +89,7 @@ def sd3() -> Any:
         sample_size=32,
         patch_size=2,
         in_channels=16,
-        num_layers=1,
+        num_layers=2,
         attention_head_dim=8,
         num_attention_heads=4,
         joint_attention_dim=32,
@@ -361,6 +361,150 @@ def klein() -> Any:
     )
 
 
+def amused() -> Any:
+    import diffusers
+
+    transformer = diffusers.UVit2DModel(
+        hidden_size=8,
+        use_bias=False,
+        hidden_dropout=0.0,
+        cond_embed_dim=32,
+        micro_cond_encode_dim=2,
+        micro_cond_embed_dim=10,
+        encoder_hidden_size=32,
+        vocab_size=33,
+        codebook_size=32,
+        in_channels=8,
+        block_out_channels=8,
+        num_res_blocks=1,
+        downsample=True,
+        upsample=True,
+        block_num_heads=1,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        attention_dropout=0.0,
+        intermediate_size=8,
+        layer_norm_eps=1e-06,
+        ln_elementwise_affine=True,
+    )
+    vqvae = diffusers.VQModel(
+        act_fn="silu",
+        block_out_channels=[8] * 5,
+        down_block_types=["DownEncoderBlock2D"] * 5,
+        up_block_types=["UpDecoderBlock2D"] * 5,
+        latent_channels=8,
+        layers_per_block=1,
+        norm_num_groups=8,
+        num_vq_embeddings=32,
+        sample_size=32,
+        mid_block_add_attention=False,
+        lookup_from_codebook=True,
+    )
+    return diffusers.AmusedPipeline(
+        vqvae=vqvae.eval(),
+        tokenizer=clip_tokenizer(),
+        text_encoder=clip(),
+        transformer=transformer.eval(),
+        scheduler=diffusers.AmusedScheduler(mask_token_id=32),
+    )
+
+
+def qwen_edit() -> Any:
+    import diffusers
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor
+
+    made = qwen_image()
+    processor = Qwen2VLProcessor(Qwen2VLImageProcessor(), qwen_tokenizer())
+    return diffusers.QwenImageEditPipeline(**made.components, processor=processor)
+
+
+def sd3_control() -> Any:
+    import diffusers
+
+    return diffusers.SD3ControlNetModel(
+        sample_size=32,
+        patch_size=2,
+        in_channels=16,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=32,
+        caption_projection_dim=32,
+        pooled_projection_dim=64,
+        out_channels=16,
+        extra_conditioning_channels=1,
+    )
+
+
+def qwen_control() -> Any:
+    import diffusers
+
+    return diffusers.QwenImageControlNetModel(
+        patch_size=2,
+        in_channels=16,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=3,
+        joint_attention_dim=16,
+        axes_dims_rope=(8, 4, 4),
+        extra_condition_channels=4,
+    )
+
+
+def flux_control() -> Any:
+    import diffusers
+
+    return diffusers.FluxControlNetModel(
+        in_channels=64,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=32,
+        num_attention_heads=2,
+        joint_attention_dim=64,
+        pooled_projection_dim=64,
+        axes_dims_rope=[4, 14, 14],
+        guidance_embeds=True,
+    )
+
+
+def z_image_control() -> Any:
+    import diffusers
+
+    return diffusers.ZImageControlNetModel(
+        control_layers_places=[0],
+        control_refiner_layers_places=[0],
+        control_in_dim=33,
+        add_control_noise_refiner="control_noise_refiner",
+        dim=32,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+    )
+
+
+CONTROLS: dict[str, Callable[[], Any]] = {
+    "sd3": sd3_control,
+    "qwen-image": qwen_control,
+    "flux": flux_control,
+    "z-image": z_image_control,
+}
+
+
+def control_folder(where: Path, family: str) -> Path:
+    """Save a tiny ControlNet for ``family`` under ``where``, none of its weights 0, and return its folder."""
+    import torch
+
+    torch.manual_seed(8)
+    network = CONTROLS[family]()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.1)
+    path = where / f"{family}-canny"
+    network.save_pretrained(path, safe_serialization=True)
+    return path
+
+
 BUILDERS: dict[str, Callable[[], Any]] = {
     "sd3": sd3,
     "z-image": z_image,
@@ -368,7 +512,13 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "flux-kontext": kontext,
     "flux2-klein": klein,
     "chroma": chroma,
+    "qwen-image-edit": qwen_edit,
+    "amused": amused,
 }
+
+
+LEAST_SIDES = {"amused": 256}
+"""Of pictures, where 64 px are too few: aMUSEd's class makes its mask a whole number of 256 px."""
 
 
 def folder(where: Path, family: str) -> Path:

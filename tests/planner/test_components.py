@@ -114,6 +114,13 @@ SD35_MEDIUM = {
     "dual_attention_layers": tuple(range(13)),
     "qk_norm": "rms_norm",
 }
+KLEIN_4B = {
+    "num_layers": 5,
+    "num_single_layers": 20,
+    "num_attention_heads": 24,
+    "joint_attention_dim": 7680,
+    "guidance_embeds": False,
+}
 CLIP_L = {
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -123,6 +130,8 @@ CLIP_L = {
 }
 PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "flux-kontext-dit": ("diffusers", "FluxTransformer2DModel", {"guidance_embeds": True}),
+    "klein-4b-dit": ("diffusers", "Flux2Transformer2DModel", KLEIN_4B),
+    "flux2-vae": ("diffusers", "AutoencoderKLFlux2", {}),
     "qwen-image-dit": ("diffusers", "QwenImageTransformer2DModel", {}),
     "qwen-vae": ("diffusers", "AutoencoderKLQwenImage", {}),
     "z-image-dit": ("diffusers", "ZImageTransformer2DModel", {}),

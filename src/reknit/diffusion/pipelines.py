@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -63,6 +64,12 @@ class PipelineFacts:
         What a denoiser's configuration lacks that its class asks for.
     prior : str or None
         The class of a second folder, beside the first, that turns the prompt into what this one paints.
+    control : str or None
+        The class of the ControlNet that it paints with; a folder's own class never leads here.
+    image_argument, mask_argument : str
+        What the class calls the photo and its hole.
+    requires : tuple of str
+        Packages that it needs beside the extra's.
     source : str
     """
 
@@ -79,7 +86,16 @@ class PipelineFacts:
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     prior: str | None = None
+    control: str | None = None
+    image_argument: str = "image"
+    mask_argument: str = "mask_image"
+    requires: tuple[str, ...] = ()
     source: str = ""
+
+    @property
+    def follows(self) -> bool:
+        """Whether its ControlNet follows a picture of its own; if not, that is the photo with its hole."""
+        return self.control is not None and self.image_argument != "control_image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +111,9 @@ class Painting:
         0 to 1; heeded by classes that take it.
     seed : int
         Noise is drawn on the CPU.
+    control : ndarray of float32, (H, W, 3), or None
+        What the ControlNet follows, 0 to 1.
+    control_strength, control_start, control_end : float
     """
 
     prompt: str
@@ -103,6 +122,10 @@ class Painting:
     guidance: float
     strength: float
     seed: int
+    control: NDArray[np.float32] | None = None
+    control_strength: float = 1.0
+    control_start: float = 0.0
+    control_end: float = 1.0
 
 
 @cache
@@ -111,7 +134,10 @@ def known() -> Mapping[str, PipelineFacts]:
     text = resources.files("reknit.diffusion").joinpath("pipelines.toml").read_text(encoding="utf-8")
     return MappingProxyType(
         {
-            name: PipelineFacts(name=name, **(entry | {"of": tuple(entry["of"])}))
+            name: PipelineFacts(
+                name=name,
+                **(entry | {key: tuple(entry.get(key, ())) for key in ("of", "requires")}),
+            )
             for name, entry in tomllib.loads(text).items()
         }
     )
@@ -127,7 +153,7 @@ def class_of(folder: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def facts_of(folder: Path, *, wanted: str | None = None) -> PipelineFacts | None:
+def facts_of(folder: Path, *, wanted: str | None = None, control: str | None = None) -> PipelineFacts | None:
     """Return the facts for a folder, or None if no class here opens it.
 
     Parameters
@@ -135,11 +161,23 @@ def facts_of(folder: Path, *, wanted: str | None = None) -> PipelineFacts | None
     folder
     wanted
         A class that the catalog names for this very model; by default what the folder says decides.
+    control
+        The class of a ControlNet to paint with.
     """
     if wanted is not None:
         return _fact(wanted)
     found = class_of(folder)
-    return next((facts for facts in known().values() if found in facts.of), None)
+    return next((facts for facts in known().values() if found in facts.of and facts.control == control), None)
+
+
+def control_class(folder: Path) -> str | None:
+    """Return the class of the ControlNet in a folder of diffusers; None if it is none."""
+    try:
+        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = config.get("_class_name") if isinstance(config, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return name if isinstance(name, str) and "ControlNet" in name else None
 
 
 def _fact(name: str) -> PipelineFacts:
@@ -197,8 +235,12 @@ class Adapter:
         given: dict[str, Any] = {
             "prompt": painting.prompt,
             "negative_prompt": painting.negative_prompt or self.facts.negative_prompt,
-            "image": Image.fromarray(pixels),
-            "mask_image": Image.fromarray(hole.astype(np.uint8) * 255),
+            "control_image": _control_image(painting.control),
+            "controlnet_conditioning_scale": painting.control_strength,
+            "control_guidance_start": painting.control_start,
+            "control_guidance_end": painting.control_end,
+            self.facts.image_argument: Image.fromarray(pixels),
+            self.facts.mask_argument: Image.fromarray(hole.astype(np.uint8) * 255),
             "height": height,
             "width": width,
             "strength": painting.strength,
@@ -239,23 +281,49 @@ class Adapter:
         return {"callback": after_old, "callback_steps": 1}
 
 
-def open_pipeline(folder: Path, facts: PipelineFacts, placement: Placement) -> Adapter:
+def _control_image(picture: NDArray[np.float32] | None) -> Any:
+    from PIL import Image
+
+    return None if picture is None else Image.fromarray(np.rint(picture.clip(0, 1) * 255).astype(np.uint8))
+
+
+def open_pipeline(
+    folder: Path, facts: PipelineFacts, placement: Placement, control: Path | None = None
+) -> Adapter:
     """Return the pipeline in ``folder``, loaded and placed.
+
+    Parameters
+    ----------
+    folder
+    facts
+    placement
+    control
+        The folder of the ControlNet, for classes that paint with one.
 
     Raises
     ------
     Unavailable
-        ``engine.missing``: no diffusers, or one that does not know the class; ``model.part``: the folder of the
-        prior is not there.
+        ``engine.missing``: no diffusers, one that does not know the class, or without a package it needs;
+        ``model.part``: the folder of the prior is not there.
     ExternalError
         ``model.unreadable``
     """
     import torch
 
     dtype = getattr(torch, placement.dtype)
+    lacking = [name for name in facts.requires if find_spec(name) is None]
+    if lacking:
+        raise Unavailable(
+            f"{facts.title} needs {', '.join(lacking)}, which is not installed",
+            code="engine.missing",
+            hint=f"pip install {' '.join(lacking)}",
+        )
     with _quiet():
         kind = _class(facts.name)
-        loaded = _loaded(folder, kind, dtype, _absent(folder, kind) | _prior(folder, facts, dtype))
+        further = _absent(folder, kind) | _prior(folder, facts, dtype)
+        if facts.control is not None and control is not None:
+            further["controlnet"] = _loaded(control, _class(facts.control), dtype, {})
+        loaded = _loaded(folder, kind, dtype, further)
     loaded.set_progress_bar_config(disable=True)
     if facts.config:
         _denoiser(loaded).register_to_config(**facts.config)
@@ -302,7 +370,8 @@ _NEEDED = {"movq", "scheduler", "transformer", "unet", "vae"}
 def _absent(folder: Path, kind: Any) -> dict[str, Any]:
     """Return None for each part that the class has and the folder does not, such as a third text encoder."""
     index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    parts = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+    takes = inspect.signature(kind.__init__).parameters
+    parts = [name for name, taken in takes.items() if taken.default in (None, taken.empty) and name != "self"]
     stated = {name for name, entry in index.items() if entry != [None, None]}
     needed = stated | _NEEDED
     return {name: None for name in parts if name not in needed and not name.startswith("prior_")}

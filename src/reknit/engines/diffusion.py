@@ -16,7 +16,7 @@ from reknit.core.errors import Unavailable
 from reknit.core.progress import Reporter
 from reknit.engines.base import EngineSpec, Models, Needs, Session, Told
 from reknit.engines.diffusion_defaults import REFINE_SCALE, settled, size_rule
-from reknit.engines.diffusion_further import NAMED, located
+from reknit.engines.diffusion_further import NAMED, located, with_control
 from reknit.engines.diffusion_models import Found, find
 from reknit.engines.diffusion_options import OPTIONS
 
@@ -59,10 +59,11 @@ class DiffusionEngine:
         """
         from reknit.diffusion.sampler import sampler
 
-        found = find(params["model"], models)
+        store = None if models is None else models()
+        found = with_control(find(params["model"], models), params["control"], store)
         sampler(params["sampler"], params["scheduler"])
         values, notes = settled(params, found)
-        values = located(values, found, None if models is None else models())
+        values = located(values, found, store)
         rule = size_rule(found, params["side"], params["refine"])
         side = params["side"] or found.native_px
         spec = replace(

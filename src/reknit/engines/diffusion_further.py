@@ -7,7 +7,7 @@ cuts out of them what lies over a crop. Nothing here paints.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,23 @@ NAMED = ("control", "image_prompt_model")
 
 _LISTS = ("text_encoders",)
 _PARTS = (("vae", "VAE", "vae.unknown"), ("text_encoders", "text encoder", "text-encoder.unknown"))
+
+
+def with_control(found: Found, control: str | None, store: Store | None) -> Found:
+    """Return the model as the class paints it that takes the ControlNet ``control``, where diffusers has one.
+
+    Raises
+    ------
+    NotFound
+        ``control.unknown``
+    """
+    if not control or not Path(found.source).is_dir():
+        return found
+    from reknit.diffusion import controlnet, pipelines
+
+    made = pipelines.control_class(controlnet.locate_controlnet(control, store))
+    facts = None if made is None else pipelines.facts_of(Path(found.source), control=made)
+    return found if facts is None else replace(found, family=facts.family, pipeline=facts)
 
 
 def located(values: Mapping[str, Any], found: Found, store: Store | None) -> dict[str, Any]:
@@ -79,16 +96,18 @@ def _parts(text: str, name: str, what: str, code: str, found: Found, store: Stor
 def _control(values: Mapping[str, Any], found: Found, store: Store | None) -> dict[str, Any]:
     from reknit.diffusion import controlnet
 
-    if found.pipeline is not None or found.family not in CONTROLLED:
-        title = found.pipeline.title if found.pipeline else found.family
+    path = controlnet.locate_controlnet(values["control"], store)
+    facts = found.pipeline
+    if facts is None and found.family in CONTROLLED:
+        controlnet.check_family(path, controlnet.family_of(path), found.family)
+    elif facts is None or facts.control is None:
+        title = facts.title if facts else found.family
         raise InputError(
-            f"ControlNets for {title} are not supported",
+            f"{title} cannot be painted with the ControlNet {path.name}",
             code="control.family",
-            hint=f"they are for {', '.join(CONTROLLED)}",
+            hint=f"ControlNets are for {', '.join(CONTROLLED)}, and as folders of diffusers for {_others()}",
             checkpoint=found.family,
         )
-    path = controlnet.locate_controlnet(values["control"], store)
-    controlnet.check_family(path, controlnet.family_of(path), found.family)
     if values["control_start"] >= values["control_end"]:
         raise InputError(
             "control_start must lie before control_end",
@@ -96,6 +115,8 @@ def _control(values: Mapping[str, Any], found: Found, store: Store | None) -> di
             hint="0 and 1 are the whole way",
         )
     picture = values["control_image"] or control_pictures.BY_KIND.get(controlnet.kind_of(path))
+    if facts is not None and not facts.follows:
+        picture = "photo"
     if picture is None:
         raise InputError(
             f"{path.name} follows a picture, and none was given",
@@ -105,6 +126,13 @@ def _control(values: Mapping[str, Any], found: Found, store: Store | None) -> di
     if picture not in control_pictures.MADE:
         _check_file(picture)
     return {"control": str(path), "control_image": picture}
+
+
+def _others() -> str:
+    from reknit.diffusion import pipelines
+
+    families = (facts.family for facts in pipelines.known().values() if facts.control)
+    return ", ".join(dict.fromkeys(families))
 
 
 def _image_prompt(values: Mapping[str, Any], found: Found, store: Store | None) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def _folder(folder: Path, card: ModelCard | None) -> Found:
         return Found(
             source=str(folder),
             name="",
-            family=facts.family,
+            family=card.family if card else facts.family,
             kind="inpaint",
             native_px=facts.native_px,
             multiple_px=facts.multiple_px,

@@ -127,7 +127,7 @@ OPTIONS: tuple[Option, ...] = (
         name="control",
         kind="text",
         default=None,
-        help="a ControlNet for Stable Diffusion: a file, a folder of diffusers, or its name as A1111 lists it",
+        help="a ControlNet for the model: a file, a folder of diffusers, or its name as A1111 lists it",
         names="model",
     ),
     Option(

@@ -316,6 +316,10 @@ class PipelinePainter:
                 guidance=values["guidance"],
                 strength=values["strength"],
                 seed=seed,
+                control=order.control,
+                control_strength=values["control_strength"],
+                control_start=values["control_start"],
+                control_end=values["control_end"],
             )
             with memory_guard("painting", self.placement.device):
                 picture = self.adapter.paint(
@@ -350,7 +354,8 @@ def load(
     ReknitError
         As `reknit.diffusion.checkpoint.open_checkpoint` and `reknit.diffusion.pipelines.open_pipeline`.
     """
-    parts = {name: paths(values, name) for name in ("vae", "text_encoders")}
+    names = ("vae", "text_encoders", *(("control",) if found.pipeline is not None else ()))
+    parts = {name: paths(values, name) for name in names}
     files = [found.source, *(path for each in parts.values() for path in each)]
     key = ("diffusion", tuple(parts.items()), *((file, _stamp(Path(file))) for file in files), placement)
     return KEPT.get(
@@ -380,7 +385,9 @@ def _opened(
         if found.pipeline is not None:
             from reknit.diffusion.pipelines import open_pipeline
 
-            return PipelinePainter(adapter=open_pipeline(Path(found.source), found.pipeline, placement))
+            control = next((Path(path) for path in given["control"]), None)
+            opened = open_pipeline(Path(found.source), found.pipeline, placement, control)
+            return PipelinePainter(adapter=opened)
         from reknit.diffusion.checkpoint import open_checkpoint
         from reknit.diffusion.placed import place
 
