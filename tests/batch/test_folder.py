@@ -317,6 +317,14 @@ def test_what_may_pass_is_tried_again(folder: Path, tmp_path: Path) -> None:
     assert error_of(again["flaky.png"]) == "file.unreadable"
 
 
+def test_a_worker_that_takes_its_time_to_end_is_ended(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reknit.batch.processes._END_S", 0.0)
+    found = run(folder, tmp_path / "out", include=["a.png"])
+    assert found and all(outcome.done for outcome in found.values())
+
+
 @pytest.mark.usefixtures("trouble")
 def test_workers_do_not_outlive_the_iterator(folder: Path, tmp_path: Path) -> None:
     picture(folder / "slow.png", side=512)  # the largest file goes first

@@ -29,6 +29,7 @@ PIXEL_BYTES = 8 * HELD + 24
 """Bytes a pixel: decoded, copied and masked for each picture held, and the engine's own for one."""
 _SHARE = 0.7  # of free memory that workers may take
 _START = "from reknit.batch.worker import main; main()"
+_END_S = 5.0  # how long a worker may take to end by itself
 
 
 def free_bytes() -> int | None:
@@ -140,12 +141,12 @@ class _Process(Worker):
         )
 
     def finish(self) -> None:
-        """Let it end by itself."""
-        with suppress(OSError):
+        """Let it end by itself, if it does so soon."""
+        with suppress(OSError, subprocess.TimeoutExpired):
             assert self._process.stdin is not None
             self._process.stdin.write(b"\n")
             self._process.stdin.flush()
-            self._process.wait(timeout=5)
+            self._process.wait(_END_S)
 
     def kill(self) -> None:
         """End it now."""
