@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.app.visitor import LAPTOP, Visit, Visitor
+from tests.browser.app.visitor import LAPTOP, Visit, Visitor, patient
 from tests.browser.canvas import served
 from tests.browser.canvas.tab import SIZE, Canvas, fresh
 from tests.browser.fake import FakeServer
@@ -18,9 +17,6 @@ from tests.server.live import Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
-
-
-PLUGINS = str(Path(__file__).parent / "app" / "plugins")
 
 
 @pytest.fixture(scope="package")
@@ -39,7 +35,8 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Yield `reknit serve`, with the plug-in engine that takes its time."""
-    with Server.started(tmp_path_factory.mktemp("app"), PYTHONPATH=PLUGINS) as server:
+    data = tmp_path_factory.mktemp("app")
+    with Server.started(data, **patient(data)) as server:
         yield server
 
 

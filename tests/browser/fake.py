@@ -118,20 +118,19 @@ class World:
 
     def _work(self, job: dict[str, Any]) -> None:
         self.change(job, state="running", started=time.time(), position=None, attempts=1)
-        steps = max(2, int(self.delay_s / 0.05))
-        for step in range(steps):
-            time.sleep(self.delay_s / steps)
-            if job["state"] == "cancelled":
-                return
-            left = self.delay_s * (1 - step / steps)
+        began = time.monotonic()
+        while (spent := time.monotonic() - began) < self.delay_s:  # a test may change its mind meanwhile
             part = {
                 "id": job["id"],
                 "stage": "fill",
-                "fraction": step / steps,
-                "seconds_left": left,
+                "fraction": spent / self.delay_s,
+                "seconds_left": self.delay_s - spent,
                 "preview": None,
             }
             self.publish("progress", part)
+            time.sleep(min(0.05, self.delay_s / 2))
+            if job["state"] == "cancelled":
+                return
         if self.error:
             self.change(job, state="failed", finished=time.time(), error={"facts": {}, **self.error})
         else:
@@ -303,9 +302,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _events(self) -> None:
         mine: queue.Queue[tuple[str, Any]] = queue.Queue()
-        for job in self.world.jobs.values():
-            mine.put(("job", job))
         self.world.listeners.append(mine)
+        for job in list(self.world.jobs.values()):
+            mine.put(("job", job))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")

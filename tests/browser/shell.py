@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tests.browser.fake import FakeServer
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -52,7 +53,7 @@ class Shell:
         self.page = page
         self.server = server
         self.faults: list[str] = []
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE_S * 1000)
         page.on("console", lambda m: self.faults.append(m.text) if m.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
 
@@ -75,8 +76,14 @@ class Shell:
         self.get("file-input").set_input_files(
             {"name": name, "mimeType": "image/png", "buffer": photo_file(size)}
         )
-        self.page.locator("body:not(.is-empty)").wait_for()
-        self.page.wait_for_timeout(80)
+        self.get("document-name").get_by_text(name, exact=True).wait_for()
+        self.still()
+
+    def still(self, count: int = 3) -> None:
+        """Let a few frames pass."""
+        self.page.evaluate(
+            "async (n) => { while (n--) await new Promise((done) => requestAnimationFrame(done)); }", count
+        )
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return where a place of the fitted picture, in shares of its sides, is on the screen."""

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.browser.app import photos
 from tests.browser.app.photos import MARKS, SIZE, THING, distance
 from tests.browser.app.visitor import PHONE, Visit, Visitor
+from tests.patience import until
 from tests.server.live import Server
 
 pytestmark = pytest.mark.browser
@@ -373,21 +374,20 @@ def test_the_original_is_compared(visitor: Visitor) -> None:
     visitor.page.mouse.move(5, 5)
 
     def yellow() -> bool:
-        visitor.page.wait_for_timeout(150)
         clip = {"x": spot[0], "y": spot[1], "width": 4, "height": 4}
         shot = Image.open(io.BytesIO(visitor.page.screenshot(clip=clip))).convert("RGB")  # pyright: ignore
         red, _, blue = np.asarray(shot).reshape(-1, 3).mean(axis=0)
         return red - blue > 150
 
-    assert not yellow()
+    until(lambda: not yellow())
     visitor.page.keyboard.down("\\")
-    assert yellow()
+    until(yellow)
     visitor.page.keyboard.up("\\")
-    assert not yellow()
+    until(lambda: not yellow())
     visitor.keys("c")
     middle = visitor.at(240, 100)
     visitor.drag(middle, (middle[0] + 150, middle[1]))
-    assert yellow()  # the original lies left of the slider
+    until(yellow)  # the original lies left of the slider
 
 
 def test_words_reach_an_engine_that_reads_and_previews_are_seen(visitor: Visitor) -> None:
@@ -395,16 +395,14 @@ def test_words_reach_an_engine_that_reads_and_previews_are_seen(visitor: Visitor
     visitor.paint((200, 150), (260, 170))
     visitor.keys("2")
     visitor.get("prompt").fill("a red bench")
-    visitor.get("engine").locator("summary").click()
-    visitor.click("engine-patient")
-    visitor.get("canvas").focus()
-    inside, outside = visitor.at(230, 160), visitor.at(230, 220)
-    before = visitor.seen(inside), visitor.seen(outside)
-    visitor.keys("Enter")
-    visitor.get("progress").get_by_text("%").wait_for()
-    visitor.page.wait_for_timeout(400)
-    assert np.abs(np.subtract(visitor.seen(inside), (150, 122, 92))).max() < 12  # as the engine paints it
-    assert np.abs(np.subtract(visitor.seen(outside), before[1])).max() < 12
+    outside = visitor.at(230, 220)
+    before = visitor.seen(outside)
+    visitor.begin()
+    inside = visitor.at(230, 160)
+    painted = (150, 122, 92)  # as the engine paints it
+    until(lambda: np.abs(np.subtract(visitor.seen(inside), painted)).max() < 12)
+    assert np.abs(np.subtract(visitor.seen(outside), before)).max() < 12
+    visitor.release()
     job = visitor.result()
     assert job["payload"]["params"]["prompt"] == "a red bench"
     assert job["payload"]["engine"] == "patient"

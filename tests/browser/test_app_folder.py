@@ -51,7 +51,7 @@ def test_a_folder_is_filled_from_the_page(allowing: Server, photos: Path, visit:
     form.get_by_test_id("folder-go").click()
     form.wait_for(state="detached")
     row = page.get_by_test_id("queue-item")
-    row.get_by_text("2 done, 1 failed").wait_for(timeout=30_000)
+    row.get_by_text("2 done, 1 failed").wait_for()
     assert row.get_by_text("Folder photos/in").count() == 1
     with page.context.expect_page() as opened:
         row.get_by_test_id("folder-report").click()

@@ -9,27 +9,12 @@ import httpx
 import pytest
 
 from tests.browser.app import photos
-from tests.browser.app.visitor import PHONE, Visit, Visitor
-from tests.browser.conftest import PLUGINS
+from tests.browser.app.visitor import PHONE, Visit, Visitor, patient
+from tests.browser.kept import kept
 from tests.server.live import Server, wait_for
 
 pytestmark = pytest.mark.browser
 AWAY = "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_SOCKET_NOT_CONN"
-
-
-def begin(visitor: Visitor, seconds: float) -> dict[str, Any]:
-    """Begin a fill that takes so long, and return its job once it is at work."""
-    visitor.get("engine").locator("summary").click()
-    visitor.click("engine-patient")
-    visitor.get("parameter-seconds").get_by_role("spinbutton").or_(
-        visitor.get("parameter-seconds")
-    ).first.fill(str(seconds))
-    visitor.get("canvas").focus()
-    visitor.keys("Enter")
-    visitor.get("progress").get_by_text("%").wait_for()
-    job = visitor.job()
-    assert (job["state"], job["payload"]["params"]) == ("running", {"seconds": seconds})
-    return job
 
 
 def check_result(visitor: Visitor, given: bytes, job: dict[str, Any]) -> None:
@@ -52,14 +37,15 @@ def test_a_reload_in_the_middle_of_a_job_loses_nothing(visitor: Visitor) -> None
     given = photos.png(photos.scene())
     visitor.open(given, "kept.png")
     visitor.paint((200, 150), (260, 170))
-    job = begin(visitor, 4)
-    visitor.page.wait_for_timeout(600)
+    job = visitor.begin()
+    kept(visitor.page, f"(found) => found.data.actions.order?.id === '{job['id']}'")
     visitor.page.reload()
     visitor.ready()
     visitor.get("progress").wait_for()
+    visitor.release()
     check_result(visitor, given, job)
     assert visitor.job()["id"] == job["id"]  # nothing was sent twice
-    visitor.page.wait_for_timeout(600)
+    kept(visitor.page)
     visitor.page.reload()
     visitor.ready()
     assert visitor.text("document-name") == "kept.png"
@@ -69,19 +55,20 @@ def test_a_reload_in_the_middle_of_a_job_loses_nothing(visitor: Visitor) -> None
 
 def test_a_killed_server_comes_back_and_the_job_and_the_page_go_on(tmp_path: Path, visit: Visit) -> None:
     given = photos.png(photos.scene())
-    with Server.started(tmp_path, PYTHONPATH=PLUGINS) as server:
+    with Server.started(tmp_path, **patient(tmp_path)) as server:
         visitor = visit(server)
         visitor.load()
         visitor.open(given, "kept.png")
         visitor.paint((200, 150), (260, 170))
-        job = begin(visitor, 3)
+        job = visitor.begin()
         with visitor.expecting(AWAY):
             server.process.kill()
             server.process.wait()
             visitor.get("banner").get_by_text("Reconnecting").wait_for()
             port = str(httpx.URL(server.address).port)
-            with Server.started(tmp_path, "--port", port, PYTHONPATH=PLUGINS) as again:
+            with Server.started(tmp_path, "--port", port, **patient(tmp_path)) as again:
                 visitor.server = again
+                visitor.release()
                 check_result(visitor, given, job)
                 visitor.get("banner").wait_for(state="hidden")
                 assert visitor.job()["id"] == job["id"]
@@ -97,7 +84,7 @@ def test_work_is_cancelled_and_the_mask_stays(visitor: Visitor) -> None:
     visitor.open(photos.png(photos.scene()))
     visitor.paint((200, 150), (260, 170))
     before = visitor.mask()
-    job = begin(visitor, 30)
+    job = visitor.begin()
     visitor.click("cancel")
     visitor.gone("progress")
     assert wait_for(visitor.server, job["id"])["state"] == "cancelled"
@@ -117,14 +104,16 @@ def test_two_tabs_work_side_by_side(visitor: Visitor, visit: Visit) -> None:
         each.page.bring_to_front()
         each.open(data, name)
         each.paint((200, 150), (260, 170))
-        jobs.append(begin(each, 2.5) if each is visitor else None)
+        jobs.append(each.begin() if each is visitor else None)
     other.keys("Enter")
+    other.get("progress").wait_for()
+    visitor.release()
     other.get("variations").wait_for()
     check_result(other, given[1], other.job())
     visitor.page.bring_to_front()
     check_result(visitor, given[0], jobs[0] or {})
     for each, name in ((visitor, "one.png"), (other, "two.png")):
-        each.page.wait_for_timeout(600)
+        kept(each.page)
         each.page.reload()
         each.ready()
         assert each.text("document-name") == name
@@ -178,9 +167,10 @@ def test_axe_finds_no_serious_fault(app: Server, visit: Visit, scheme: str) -> N
     visitor.fill()
     visitor.keys("c")
     look("result")
-    for key in ("a", "q"):
+    for key, panel in (("a", "gallery-panel"), ("q", "queue-panel")):
         visitor.keys(key)
-        visitor.page.wait_for_timeout(200)
+        visitor.get(panel).wait_for()
+        visitor.still()
         look(key)
         visitor.keys("Escape")
     assert faults == []

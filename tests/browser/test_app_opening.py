@@ -177,7 +177,7 @@ def test_a_file_is_dragged_in_from_another_window(visitor: Visitor, tmp_path: Pa
     data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         session.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 400, "data": data})
-        assert visitor.page.locator("#dropping").is_visible() == (kind != "drop")
+        visitor.page.locator("#dropping").wait_for(state="hidden" if kind == "drop" else "visible")
     visitor.opened("dragged.png")
     assert visitor.download()[0] == given
 

@@ -366,13 +366,14 @@ def test_a_selection_that_fails_is_told_and_changes_nothing(canvas: Canvas) -> N
 
 def test_a_selection_under_way_is_shown_and_can_be_left(canvas: Canvas) -> None:
     canvas.open(300, 200)
-    canvas.js("(api.delay = 300, api.answer = () => ({ box: [40, 30, 90, 70], fill: () => true }))")
+    canvas.js("(api.hold(), api.answer = () => ({ box: [40, 30, 90, 70], fill: () => true }))")
     canvas.js("editor.setTool('smart')")
     canvas.drag((30, 20), (100, 80))
     canvas.page.mouse.move(5, 5)
     canvas.frames()
     assert canvas.js("marked()")
-    canvas.js("editor.open(api.make('second', 300, 200))")
-    canvas.page.wait_for_timeout(400)
+    canvas.js("(editor.open(api.make('second', 300, 200)), api.release())")
+    canvas.wait("editor.settled && !marked()")
+    canvas.page.wait_for_timeout(200)  # time to take the answer, which nobody wants any more
     assert not canvas.js("marked()")
     assert canvas.js("[editor.mask.empty, editor.canUndo]") == [True, False]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.browser.canvas.tab import Canvas, page_of
+from tests.patience import quick, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -65,10 +66,11 @@ def test_an_edit_fetches_only_the_tiles_it_touched(canvas: Canvas) -> None:
 def test_the_old_picture_stays_until_the_new_one_has_come(canvas: Canvas) -> None:
     canvas.open(1500, 1000)
     before = canvas.colour(400, 300)
-    canvas.js("api.delay = 400")
+    canvas.js("api.hold()")
     canvas.js("editor.show(api.derive('second', 'first', [250, 240, 560, 360], '#102030'))")
     canvas.frames(3)
     assert canvas.colour(400, 300) == before
+    canvas.js("api.release()")
     canvas.wait("editor.settled")
     canvas.frames(2)
     assert canvas.colour(400, 300) == pytest.approx((16, 32, 48), abs=4)
@@ -104,8 +106,7 @@ def test_a_preview_covers_its_box_until_it_is_taken_away(canvas: Canvas) -> None
     assert canvas.colour(400, 300) == pytest.approx((255, 0, 0), abs=3)
     assert canvas.colour(520, 420) != pytest.approx((255, 0, 0), abs=3)
     canvas.js("editor.setPreview(null)")
-    canvas.page.wait_for_timeout(300)
-    assert canvas.colour(400, 300) == before
+    until(lambda: canvas.colour(400, 300) == before)
 
 
 def test_a_session_goes_through_json_and_comes_back(canvas: Canvas) -> None:
@@ -242,16 +243,20 @@ def test_nothing_is_painted_while_a_job_is_at_work(canvas: Canvas) -> None:
 def test_a_stroke_on_24_megapixels_keeps_its_frames_short(canvas: Canvas) -> None:
     canvas.open(6000, 4000)
     canvas.drag((500, 500), (900, 900), steps=10)
-    seen = len(canvas.js("editor.frameTimes()"))
-    mouse = canvas.page.mouse
-    mouse.move(150, 350)
-    mouse.down()
-    for i in range(60):
-        mouse.move(465 + 300 * np.cos(i / 8), 340 + 200 * np.sin(i / 8))
-    mouse.up()
-    times = sorted(canvas.js("editor.frameTimes()")[seen:])
-    assert len(times) > 20
-    assert times[len(times) // 2] < 8
+
+    def middle_ms() -> float:
+        seen = len(canvas.js("editor.frameTimes()"))
+        mouse = canvas.page.mouse
+        mouse.move(150, 350)
+        mouse.down()
+        for i in range(60):
+            mouse.move(465 + 300 * np.cos(i / 8), 340 + 200 * np.sin(i / 8))
+        mouse.up()
+        times = sorted(canvas.js("editor.frameTimes()")[seen:])
+        assert len(times) > 20
+        return times[len(times) // 2]
+
+    quick(8, middle_ms, tries=3)  # as many as the canvas remembers
 
 
 def test_destroying_gives_everything_back(canvas: Canvas) -> None:

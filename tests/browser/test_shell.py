@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser.kept import kept
 from tests.browser.shell import (
     TEXT_ENGINE,
     Shell,
     photo_file,
 )
+from tests.patience import until
 
 if TYPE_CHECKING:
     pass
@@ -109,7 +111,7 @@ def test_try_again_uses_another_seed_and_the_same_mask(shell: Shell) -> None:
     shell.paint()
     shell.fill()
     shell.click("again")
-    shell.page.wait_for_timeout(50)
+    until(lambda: len(shell.sent) == 2)
     shell.get("variations").wait_for()
     first, second = shell.sent
     assert first["mask"] == second["mask"]
@@ -151,7 +153,6 @@ def test_presets_are_kept(shell: Shell) -> None:
     shell.get("preset-name").fill("Quick look")
     shell.click("preset-store")
     shell.get("parameter-quality").get_by_text("Best").click()
-    shell.page.wait_for_timeout(700)
     shell.load()
     shell.get("presets").select_option("Quick look")
     assert shell.get("parameter-quality").get_by_label("Draft").is_checked()
@@ -162,13 +163,14 @@ def test_repair_finds_shows_and_mends(shell: Shell) -> None:
     shell.click("action-repair")
     assert "Find" in (shell.get("run").text_content() or "")
     shell.keys("Enter")
-    shell.get("found").get_by_text("%").wait_for()
+    found = shell.get("found")
+    found.get_by_text("%").wait_for()
+    first = found.text_content() or ""
     kinds = ["dust", "scratch", "fold", "tear"]
     asked = {"kind": "repair", "image": "", "sensitivity": 0.5, "kinds": kinds, "detect_only": True}
     assert shell.sent[0] | {"image": ""} == asked
     shell.get("sensitivity").fill("0.9")
-    shell.page.wait_for_timeout(500)
-    shell.gone("progress")
+    until(lambda: "%" in (now := found.text_content() or "") and now != first)
     assert shell.sent[1]["sensitivity"] == 0.9
     shell.paint(0.2, 0.8, 0.3, 0.8)  # an edited mask is not thrown away by the slider
     shell.get("sensitivity").fill("0.1")
@@ -209,7 +211,7 @@ def test_replace_says_why_it_cannot_and_works_with_an_engine_that_reads(shell: S
     shell.server.world.models.append(
         {"name": "small", "engine": "painter", "title": "Painter S", "installed": True, "verdict": verdict}
     )
-    shell.page.wait_for_timeout(600)
+    kept(shell.page)
     shell.load()
     shell.get("prompt").fill("a red bench")
     shell.get("negative").fill("people")
@@ -223,7 +225,7 @@ def test_replace_says_why_it_cannot_and_works_with_an_engine_that_reads(shell: S
 
 
 def test_progress_is_told_and_work_can_be_cancelled(shell: Shell) -> None:
-    shell.server.world.delay_s = 20
+    shell.server.world.delay_s = 600
     shell.open()
     shell.paint()
     shell.keys("Enter")
@@ -234,7 +236,7 @@ def test_progress_is_told_and_work_can_be_cancelled(shell: Shell) -> None:
     shell.get("queue-item").get_by_text("Running").wait_for()
     shell.keys("Escape", "Escape")  # the drawer, then the work
     shell.gone("progress")
-    assert [job["state"] for job in shell.server.world.jobs.values()] == ["cancelled"]
+    until(lambda: [job["state"] for job in shell.server.world.jobs.values()] == ["cancelled"])
     assert shell.get("run").is_enabled()
 
 

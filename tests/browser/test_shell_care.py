@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.kept import kept
 from tests.browser.shell import SIZE, Shell, photo_file
+from tests.patience import until
 
 pytestmark = pytest.mark.browser
 
@@ -40,34 +42,24 @@ def test_what_the_engine_will_see_is_asked_before_the_first_job(shell: Shell) ->
     shell.open()
     shell.paint()
     planned = shell.server.world.planned
-    shell.page.wait_for_timeout(500)
+    shell.page.wait_for_timeout(500)  # time to plan
     assert planned == []  # only while it is shown
     before = shell.shot()
     shell.click("mask-menu")
     shell.get("show-crop").check(force=True)
     shell.keys("Escape")
     shell.page.mouse.move(5, 5)
-    wait_until(shell, 1)
-    shell.page.wait_for_timeout(300)
-    assert shell.shot() != before
+    until(lambda: len(planned) >= 1)
+    until(lambda: shell.shot() != before)
     assert shell.sent == []
     shell.paint(0.2, 0.2, 0.3, 0.2)
-    wait_until(shell, 2)
+    until(lambda: len(planned) >= 2)
     assert planned[0]["mask"] != planned[1]["mask"]
     assert planned[0]["seed"] == planned[1]["seed"]  # planning draws none
     shell.keys("Delete")
-    shell.page.wait_for_timeout(600)
+    shell.page.wait_for_timeout(600)  # time to plan without a mask
     assert len(planned) == 2
     assert shell.shot() != before
-
-
-def wait_until(shell: Shell, count: int) -> None:
-    """Wait for so many plans."""
-    for _ in range(100):
-        if len(shell.server.world.planned) >= count:
-            return
-        shell.page.wait_for_timeout(50)
-    raise AssertionError(shell.server.world.planned)
 
 
 def test_pressure_is_offered_once_a_pen_was_seen(shell: Shell) -> None:
@@ -79,7 +71,7 @@ def test_pressure_is_offered_once_a_pen_was_seen(shell: Shell) -> None:
         "new PointerEvent('pointerover', { pointerType: 'pen', bubbles: true }))"
     )
     assert option.count() == 1
-    shell.page.wait_for_timeout(600)
+    kept(shell.page)
     shell.load()
     assert option.count() == 1
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.fake import FakeServer
+from tests.browser.kept import kept
 from tests.browser.shell import (
     Shell,
 )
@@ -22,17 +23,18 @@ pytestmark = pytest.mark.browser
 
 @pytest.mark.slow
 def test_a_reload_in_the_middle_of_a_job_loses_nothing(shell: Shell) -> None:
-    shell.server.world.delay_s = 3
+    shell.server.world.delay_s = 600
     shell.open()
     shell.paint(0.1, 0.2, 0.2, 0.2)
     shell.keys("Enter")
     shell.get("progress").wait_for()
-    shell.page.wait_for_timeout(700)
+    kept(shell.page, "(found) => found.data.actions.order")
     shell.load()
     shell.get("progress").wait_for()
+    shell.server.world.delay_s = 0
     shell.get("variations").wait_for()
     assert len(shell.sent) == 1
-    shell.page.wait_for_timeout(700)
+    kept(shell.page)
     shell.load()
     assert shell.get("compare").is_enabled()
     shell.keys("Control+z")  # history came back, too
@@ -42,14 +44,15 @@ def test_a_reload_in_the_middle_of_a_job_loses_nothing(shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_the_page_finds_a_server_again_that_was_away(shell: Shell) -> None:
-    shell.server.world.delay_s = 2.5
+    shell.server.world.delay_s = 600
     shell.open()
     shell.paint()
     shell.keys("Enter")
-    shell.get("progress").wait_for()
+    shell.get("progress").get_by_text("left").wait_for()
     shell.server.stop()
     shell.get("banner").get_by_text("Reconnecting").wait_for()
     shell.server.start()
+    shell.server.world.delay_s = 0
     shell.get("variations").wait_for()
     assert len(shell.sent) == 1
     shell.gone("banner")
@@ -59,12 +62,12 @@ def test_the_page_finds_a_server_again_that_was_away(shell: Shell) -> None:
 def test_tabs_keep_to_themselves_and_a_fresh_one_may_go_on(shell: Shell, context: BrowserContext) -> None:
     shell.open(name="one.png")
     shell.paint()
-    shell.page.wait_for_timeout(700)
+    kept(shell.page)
     other = Shell(context.new_page(), shell.server)
     other.load()
-    assert other.get("resume").get_by_text("one.png").is_visible()
+    other.get("resume").get_by_text("one.png").wait_for()
     other.open(name="two.png")
-    other.page.wait_for_timeout(700)
+    kept(other.page)
     shell.load()
     other.load()
     assert shell.get("document-name").text_content() == "one.png"

@@ -113,18 +113,20 @@ def test_axe_finds_no_fault_in_any_state(chromium: Browser, server: FakeServer, 
     shell.get("count").get_by_text("2", exact=True).click()
     shell.get("engine").locator("summary").click()
     look("settings")
-    server.world.delay_s = 1.5
+    server.world.delay_s = 600
     shell.click("run")
     shell.get("progress").get_by_text("left").wait_for()
     look("running")
+    server.world.delay_s = 0
     shell.get("variations").wait_for()
     look("result")
     for key in "234":
         shell.keys(key)
         look(f"verb {key}")
-    for key in ("a", "q", "Shift+?"):
+    for key, panel in (("a", "gallery-panel"), ("q", "queue-panel"), ("Shift+?", "shortcuts-sheet")):
         shell.keys(key)
-        shell.page.wait_for_timeout(150)
+        shell.get(panel).wait_for()
+        shell.still()
         look(key)
         shell.keys("Escape")
     context.close()

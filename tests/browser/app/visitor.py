@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.browser.app.photos import COLOURS, Point, read
+from tests.patience import PATIENCE_S
 from tests.server.live import Server
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ PHONE = {
     "is_mobile": True,
     "device_scale_factor": 2,
 }
-PATIENCE_MS = 20_000
 DROP = """([base64, name, type]) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const data = new DataTransfer();
@@ -39,6 +39,11 @@ DROP = """([base64, name, type]) => {
       new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
   }
 }"""
+
+
+def patient(data: Path) -> dict[str, str]:
+    """Return the environment of a server whose engine ``patient`` works until `Visitor.release`."""
+    return {"PYTHONPATH": str(Path(__file__).parent / "plugins"), "PATIENT_UNTIL": str(data / "released")}
 
 
 class Visitor:
@@ -54,7 +59,7 @@ class Visitor:
         self.page = page
         self.server = server
         self.faults: list[str] = []
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(PATIENCE_S * 1000)
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("response", self._answered)
@@ -207,6 +212,22 @@ class Visitor:
         """Press Enter, wait for the result, and return the finished job."""
         self.keys("Enter")
         return self.result()
+
+    def begin(self) -> dict[str, Any]:
+        """Begin a fill that goes on until `release`, and return its job once it is at work."""
+        (self.server.data / "released").unlink(missing_ok=True)
+        self.get("engine").locator("summary").click()
+        self.click("engine-patient")
+        self.get("canvas").focus()
+        self.keys("Enter")
+        self.get("progress").get_by_text("%").wait_for()
+        job = self.job()
+        assert (job["state"], job["payload"]["engine"]) == ("running", "patient")
+        return job
+
+    def release(self) -> None:
+        """Let the engine that takes its time come to an end."""
+        (self.server.data / "released").touch()
 
     def result(self) -> dict[str, Any]:
         self.get("variations").wait_for()

@@ -36,7 +36,8 @@ export class FakeApi {
   pictures = new Map();
   files = new Map();
   asked = [];
-  delay = 0;
+  /** What answers wait for. */
+  held = null;
   drawn = [];
   answer = null;
 
@@ -55,13 +56,18 @@ export class FakeApi {
     return this.make(id, width, height, { parent, box, look: [...look, { box, colour }] });
   }
 
+  /** Let answers wait until `release`. */
+  hold() {
+    this.held = new Promise((resolve) => (this.release = () => (resolve(), (this.held = null))));
+  }
+
   tileUrl(id, level, column, row) {
     return `/tile/${id}/${level}/${column}/${row}`;
   }
 
   async tile(id, level, column, row, signal) {
     this.drawn.push(`${id}/${level}/${column}/${row}`);
-    if (this.delay) await new Promise((resolve) => setTimeout(resolve, this.delay));
+    await this.held;
     if (signal?.aborted) throw signal.reason;
     const picture = this.pictures.get(id);
     const side = TILE * 2 ** level;
@@ -77,7 +83,7 @@ export class FakeApi {
 
   async select(body, { signal } = {}) {
     this.asked.push(body);
-    if (this.delay) await new Promise((resolve) => setTimeout(resolve, this.delay));
+    await this.held;
     signal?.throwIfAborted();
     const { box, fill } = this.answer(body);
     const [width, height] = [box[2] - box[0], box[3] - box[1]];

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from tests.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -22,6 +24,7 @@ class Canvas:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.faults: list[str] = []
+        page.set_default_timeout(PATIENCE_S * 1000)
         page.on("console", lambda m: self.faults.append(m.text) if m.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
 
@@ -32,7 +35,7 @@ class Canvas:
     def wait(self, condition: str) -> None:
         """Wait for a JavaScript condition; the page's policy forbids Playwright's own way, eval."""
         self.page.evaluate(
-            "async () => { const end = performance.now() + 10000;"
+            f"async () => {{ const end = performance.now() + {PATIENCE_S * 1000};"
             f"while (!({condition})) {{ if (performance.now() > end) throw new Error('waited in vain');"
             "await new Promise((done) => setTimeout(done, 5)); } }"
         )

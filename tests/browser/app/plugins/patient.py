@@ -1,9 +1,12 @@
 """A plug-in engine that takes its time: the exemplar engine after a wait, with previews, told in words.
 
-Tests of what happens in the middle of a job use it, so that there is a middle on any machine.
+Tests of what happens in the middle of a job use it, so that there is a middle on any machine: it waits until the file
+that PATIENT_UNTIL names is there, or the seconds are over.
 """
 
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +16,9 @@ from reknit.engines.exemplar import EXEMPLAR
 
 STEP_S = 0.1
 PAINT = (150, 122, 92)
-SECONDS = Option(name="seconds", kind="float", default=2.0, minimum=0, maximum=60, help="How long.")
+SECONDS = Option(
+    name="seconds", kind="float", default=600.0, minimum=0, maximum=900, help="How long, at most."
+)
 PROMPT = Option(name="prompt", kind="text", default="", help="What to draw.")
 
 
@@ -27,6 +32,8 @@ class PatientSession:
         preview = np.where(crop.target[..., None], PAINT, preview).astype(np.uint8)
         for step in range(steps):
             report.step("fill", 0.9 * step / steps, preview)
+            if Path(os.environ["PATIENT_UNTIL"]).exists():
+                break
             time.sleep(STEP_S)
         standard = {option.name: option.default for option in EXEMPLAR.spec.options}
         return self._session.run(crop, standard, seed, report)
