@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from skimage import data
 from tests.browser.app.photos import Point, jpeg
-from tests.browser.app.visitor import PHONE, Visitor
+from tests.browser.app.visitor import PHONE, Visitor, patient
 from tests.server.live import Server
 
 IMAGES = Path(__file__).parent / "images"
@@ -26,7 +26,6 @@ MOST_BYTES = 150_000
 WIDE = {"viewport": {"width": 1280, "height": 800}}
 MASTS: list[list[Point]] = [[(197, 125), (186, 395)], [(446, 125), (456, 395)]]
 ROCKET: list[list[Point]] = [[(318, 140), (316, 390)]]
-PLUGINS = Path(__file__).parents[1] / "tests" / "browser" / "app" / "plugins"
 
 
 class Studio:
@@ -131,13 +130,11 @@ def queue(studio: Studio) -> Image.Image:
     """A job at work, and what was done before."""
     visitor = studio.visit(data.chelsea(), "chelsea.jpg")
     studio.paint(visitor, [[(200, 60), (260, 60)]], 30)
-    visitor.get("engine").locator("summary").click()
-    visitor.click("engine-patient")
-    visitor.get("canvas").focus()
-    visitor.keys("Enter")
-    visitor.get("progress").get_by_text("%").wait_for()
+    visitor.begin()
     visitor.keys("q")
-    return studio.take(visitor)
+    shot = studio.take(visitor)
+    visitor.release()
+    return shot
 
 
 def phone(studio: Studio) -> Image.Image:
@@ -167,7 +164,7 @@ def main(names: list[str]) -> None:
     path = shutil.which("chromium") or shutil.which("google-chrome")
     with (
         tempfile.TemporaryDirectory() as folder,
-        Server.started(Path(folder), PYTHONPATH=str(PLUGINS)) as server,
+        Server.started(Path(folder), **patient(Path(folder))) as server,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
