@@ -19,6 +19,7 @@ pytest.importorskip("websockets", reason="pip install -e .")
 from websockets.sync.client import ClientConnection, connect
 
 from tests.patience import PATIENCE_S
+from tests.server import comfy_shapes
 from tests.server.live import Server, photo, png
 
 HOLE = (slice(24, 56), slice(16, 72))
@@ -66,14 +67,18 @@ class Script:
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.base + path, timeout=PATIENCE_S) as response:
-            return json.loads(response.read())
+            told = json.loads(response.read())
+        comfy_shapes.reply("GET", path, told)
+        return told
 
     def queue_prompt(self, prompt: dict[str, Any], **more: Any) -> dict[str, Any]:
         data = json.dumps({"prompt": prompt, "client_id": self.client_id, **more}).encode("utf-8")
         with urllib.request.urlopen(
             urllib.request.Request(f"{self.base}prompt", data=data), timeout=PATIENCE_S
         ) as r:
-            return json.loads(r.read())
+            told = json.loads(r.read())
+        comfy_shapes.reply("POST", "prompt", told)
+        return told
 
     def get_image(self, filename: str, subfolder: str, folder_type: str) -> bytes:
         data = {"filename": filename, "subfolder": subfolder, "type": folder_type}
@@ -88,6 +93,7 @@ class Script:
     def upload(self, name: str, data: bytes, **fields: str) -> dict[str, str]:
         answer = self.server.client.post("/upload/image", files={"image": (name, data)}, data=fields)
         assert answer.status_code == 200, answer.text
+        comfy_shapes.reply("POST", "upload/image", answer.json())
         return answer.json()
 
     @contextmanager
@@ -106,12 +112,19 @@ class Script:
         }
 
 
+def heard(text: str) -> dict[str, Any]:
+    """Return a message, which has to have its shape."""
+    message = json.loads(text)
+    comfy_shapes.message(message)
+    return message
+
+
 def messages(ws: ClientConnection, prompt_id: str) -> list[Any]:
     """Return what comes until nothing works on a prompt any more: JSON, or bytes."""
     found: list[Any] = []
     while True:
         out = ws.recv(timeout=120)
-        found.append(json.loads(out) if isinstance(out, str) else out)
+        found.append(heard(out) if isinstance(out, str) else out)
         last = found[-1]
         over = isinstance(last, dict) and last["type"] == "executing" and last["data"]["node"] is None
         if over and last["data"]["prompt_id"] == prompt_id:
@@ -130,6 +143,6 @@ def wait_for(ws: ClientConnection, kind: str, **data: Any) -> dict[str, Any]:
     while True:
         out = ws.recv(timeout=120)
         if isinstance(out, str):
-            message = json.loads(out)
+            message = heard(out)
             if message["type"] == kind and data.items() <= message["data"].items():
                 return message["data"]

@@ -48,7 +48,8 @@ def opened(data: bytes) -> np.ndarray:
 
 
 def kinds(found: list[Any]) -> list[str]:
-    return [message["type"] for message in found if message["type"] not in ("status", "progress_state")]
+    told = [message for message in found if isinstance(message, dict)]
+    return [message["type"] for message in told if message["type"] not in ("status", "progress_state")]
 
 
 def test_a_script_fills_what_is_transparent(script: Script) -> None:
@@ -196,6 +197,38 @@ def test_the_client_from_pypi(server: Server, tmp_path: Path) -> None:
     assert {"name", "type", "vram_total", "vram_free"} <= set(stats["devices"][0])
     with pytest.raises(comfy_api_simplified.exceptions.ComfyApiError, match="400"):
         api.queue_prompt({"1": {"class_type": "Nothing", "inputs": {}}})
+
+
+@pytest.mark.parametrize("metadata", [False, True])
+def test_a_script_gets_pictures_over_the_socket(script: Script, metadata: bool) -> None:
+    """As ComfyUI's example ``websockets_api_example_ws_images.py``: what comes while that node works, from byte 8."""
+    node = "save_image_websocket_node"
+    prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "hole.png"}},
+        node: {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}},
+    }
+    with script.socket() as ws:
+        if metadata:
+            ws.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
+            wait_for(ws, "feature_flags")
+        for _ in range(2):  # it is sent again, whatever is known
+            name = script.queue_prompt(prompt)["prompt_id"]
+            found, current, made = messages(ws, name), "", list[bytes]()
+            for message in found:
+                if isinstance(message, bytes) and current == node:
+                    made.append(message)
+                elif isinstance(message, dict) and message["type"] == "executing":
+                    current = message["data"]["node"]
+            [data] = made
+            if metadata:
+                length = int.from_bytes(data[4:8])
+                told = json.loads(data[8 : 8 + length])
+                assert (data[:4], told["image_type"], told["node_id"]) == (b"\0\0\0\4", "image/png", node)
+                data = data[length:]
+            else:
+                assert data[:8] == b"\0\0\0\1\0\0\0\2", "a preview, which is PNG"
+            assert (opened(data[8:]) == photo()).all()
+            assert script.get_history(name)[name]["outputs"] == {}
 
 
 def interrupted(script: Script, ws: ClientConnection, prompt: str) -> list[Any]:

@@ -105,7 +105,7 @@ def test_unknown_classes_are_all_named(judge: Any) -> None:
     assert verdict.error["type"] == "missing_node_type"
     assert verdict.error["extra_info"] == {"node_id": "5", "class_type": "Nowhere", "node_title": "My node"}
     assert faults(verdict, "5") == ["missing_node_type"]
-    assert faults(verdict, "6") == ["invalid_prompt"]
+    assert faults(verdict, "6") == ["missing_node_type"]
 
 
 def test_no_outputs(judge: Any) -> None:

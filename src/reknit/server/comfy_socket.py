@@ -28,7 +28,8 @@ from reknit.server.rooms import Rooms
 
 PREVIEW, PREVIEW_WITH_METADATA = 1, 4
 """Kinds of binary messages."""
-JPEG = 1
+JPEG, PNG = 1, 2
+"""What is in them."""
 FOR_ALL = ("progress", "progress_state")
 """Messages that go to every client if the prompt's own has no id."""
 
@@ -95,7 +96,7 @@ class _Line:
             await self._socket.send_bytes(_with_metadata(image, told["data"]))
         await self._send(event, told["data"])
         if image is not None and not self._metadata:
-            await self._socket.send_bytes(_number(PREVIEW) + _number(JPEG) + image)
+            await self._socket.send_bytes(_number(PREVIEW) + _number(_format(image)) + image)
 
     async def _changed(self, job: Mapping[str, Any]) -> None:
         """Tell that a job changed its state; when it has ended, how, and that nothing works any more."""
@@ -132,10 +133,14 @@ def _with_metadata(image: bytes, progress: Mapping[str, Any]) -> bytes:
     node = progress["node"]
     said = {
         "node_id": node, "prompt_id": progress["prompt_id"], "display_node_id": node, "parent_node_id": None,
-        "real_node_id": node, "image_type": "image/jpeg",
+        "real_node_id": node, "image_type": "image/png" if _format(image) == PNG else "image/jpeg",
     }  # fmt: skip
     text = json.dumps(said).encode()
     return _number(PREVIEW_WITH_METADATA) + _number(len(text)) + text + image
+
+
+def _format(image: bytes) -> int:
+    return PNG if image.startswith(b"\x89PNG") else JPEG
 
 
 def _number(value: int) -> bytes:

@@ -165,9 +165,9 @@ class _Steps:
 class Told:
     """What a run tells: the runner's events become ComfyUI's messages.
 
-    Messages that ComfyUI sends to the prompt's client, or to all, are told at once as ``{"event", "data", "client"}``,
-    those with a preview also have its JPEG as base64 in ``image``. The last one of a prompt is only noted: it is sent
-    when the job has ended, so that a client that asks for its history finds it.
+    Messages that ComfyUI sends to the prompt's client, or to all, are told at once as ``{"event", "data", "client"}``;
+    those with a preview, or with a picture that a node sends, also have it as base64 in ``image``. The last one of a
+    prompt is only noted: it is sent when the job has ended, so that a client that asks for its history finds it.
     """
 
     report: Teller
@@ -264,6 +264,10 @@ class Told:
         self._tell("progress", data, **({} if image is None else {"image": image}))
 
     def _image(self, preview: Any) -> str | None:
+        from reknit.workflow.node import Sent
+
+        if isinstance(preview, Sent):
+            return base64.b64encode(preview.png).decode("ascii")
         now = time.monotonic()
         if preview is None or not self.previews or now - self.shown < PREVIEW_S:
             return None

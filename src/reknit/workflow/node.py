@@ -177,6 +177,13 @@ class Shown:
     outputs: tuple[Any, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A picture for whoever asked for the run, in place of a preview: a PNG file, to be handed on as it is."""
+
+    png: bytes
+
+
 Run = Callable[..., Any]
 Check = Callable[..., "str | None"]
 Token = Callable[..., str]

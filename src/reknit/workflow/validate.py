@@ -103,7 +103,7 @@ def _judged(graph: Graph, known: Mapping[str, Node], outputs: list[str], context
     for name in every:
         values, found = _node_faults(nodes[name], known, context)
         if name in rings:
-            found.append(_fault("dependency_cycle", "Dependency cycle detected", f"node {name}"))
+            found.append(_ring_fault(graph, rings, name))
         if found:
             faults[name] = found
         nodes[name] = replace(nodes[name], inputs=values)
@@ -134,18 +134,16 @@ def _found(registry: Registry, node: GraphNode) -> Node:
 
 
 def _stranger(node: GraphNode) -> Fault:
+    title: str | None = node.title or node.kind
+    message = f"Node '{title}' not found. The custom node may not be installed."
     if node.kind is None:
-        message = "Cannot execute because a node is missing the class_type property."
-        return _fault("invalid_prompt", message, f"Node ID '#{node.id}'")
-    title = node.title or node.kind
-    return _fault(
-        "missing_node_type",
-        f"Node '{title}' not found. The custom node may not be installed.",
-        f"Node ID '#{node.id}'",
-        node_id=node.id,
-        class_type=node.kind,
-        node_title=title,
-    )
+        title = node.title or None
+        message = (
+            f"Node '{title or f'ID #{node.id}'}' has no class_type. The workflow may be corrupted or a custom node is"
+            " missing."
+        )
+    where = {"node_id": node.id, "class_type": node.kind, "node_title": title}
+    return _fault("missing_node_type", message, f"Node ID '#{node.id}'", **where)
 
 
 def _node_faults(
@@ -199,7 +197,10 @@ def _link_faults(given: Input, link: Link, known: Mapping[str, Node], context: C
     details = f"{given.name}, received_type({received}) mismatch input_type({given.kind})"
     message = "Return type mismatch between linked nodes"
     fault = _input_fault("return_type_mismatch", message, details, given, context, [link.node, link.slot])
-    fault["extra_info"] |= {"received_type": received, "linked_node": [link.node, link.slot]}
+    fault["extra_info"] |= {
+        "received_type": received,
+        "linked_node": fault["extra_info"].pop("received_value"),
+    }
     return [fault]
 
 
@@ -252,6 +253,21 @@ def _input_fault(kind: str, message: str, details: str, given: Input, context: C
 
 def _fault(kind: str, message: str, details: str, **extra: Any) -> Fault:
     return {"type": kind, "message": message, "details": details, "extra_info": extra}
+
+
+def _ring_fault(graph: Graph, rings: set[str], name: str) -> Fault:
+    """Say on which way a node needs itself, from where the others come upon it."""
+    used = {
+        link.node for node in graph.nodes.values() if node.id not in rings for link in node.links.values()
+    }
+    way = [name]
+    while way[-1] not in way[:-1]:
+        way.append(next(link.node for link in graph.nodes[way[-1]].links.values() if link.node in rings))
+    ring = way[way.index(way[-1]) : -1]
+    first = next((index for index, each in enumerate(ring) if each in used), 0)
+    ring = ring[first:] + ring[:first]
+    details = " -> ".join(f"{each} ({graph.nodes[each].kind})" for each in (*ring, ring[0]))
+    return _fault("dependency_cycle", "Dependency cycle detected", details, node_id=name, cycle_nodes=ring)
 
 
 def _rings(graph: Graph) -> set[str]:

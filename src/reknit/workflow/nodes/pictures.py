@@ -6,6 +6,8 @@ import hashlib
 import random
 import re
 import string
+import uuid
+from dataclasses import replace
 from datetime import datetime
 from math import sqrt
 from pathlib import Path
@@ -18,7 +20,7 @@ from reknit.core import codec, files
 from reknit.core.errors import InputError
 from reknit.core.image import Metadata, Photo
 from reknit.workflow.context import Context
-from reknit.workflow.node import MAX_SIDE, Shown, choice, integer, link, node, number, switch, text
+from reknit.workflow.node import MAX_SIDE, Sent, Shown, choice, integer, link, node, number, switch, text
 from reknit.workflow.resize import METHODS, as_batch, scaled, scaled_mask
 
 Floats = NDArray[np.float32]
@@ -114,6 +116,29 @@ def preview_image(context: Context, images: Floats) -> Shown:
     return _saved(context, images, f"ComfyUI_temp_{letters}", "temp")
 
 
+@node(
+    "SaveImageWebsocket",
+    link("images", "IMAGE"),
+    title="SaveImageWebsocket",
+    category="api/image",
+    is_output=True,
+    wants_context=True,
+    token=lambda *_, **__: uuid.uuid4().hex,  # what was sent once is not there a second time
+)
+def send_images(context: Context, images: Floats) -> tuple[()]:
+    """Send pictures to the client as PNG files; nothing is saved."""
+    for index, image in enumerate(images):
+        context.tick(index, len(images), Sent(png=codec.encode(_photo(image), container="png").data))
+    return ()
+
+
+def _photo(image: Floats, metadata: Metadata | None = None) -> Photo:
+    """Return a picture at 8 bits, rounded down as ComfyUI does."""
+    eight = np.clip(image * np.float32(255), 0, 255).astype(np.uint8)
+    photo = Photo.from_array(np.ascontiguousarray(eight))
+    return photo if metadata is None else replace(photo, metadata=metadata)
+
+
 def _saved(context: Context, images: Floats, prefix: str, place: str) -> Shown:
     root = context.folder(place)
     prefix = _expanded(prefix, images.shape[2], images.shape[1])
@@ -132,9 +157,7 @@ def _saved(context: Context, images: Floats, prefix: str, place: str) -> Shown:
     ]
     saved: list[dict[str, str]] = []
     for index, image in enumerate(images):
-        eight = np.clip(image * np.float32(255), 0, 255).astype(np.uint8)
-        photo = Photo.from_array(np.ascontiguousarray(eight))
-        photo = Photo(pixels=photo.pixels, alpha=photo.alpha, metadata=Metadata(text=tuple(entries)))
+        photo = _photo(image, Metadata(text=tuple(entries)))
         file = f"{name.replace('%batch_num%', str(index))}_{counter:05}_.png"
         folder.mkdir(parents=True, exist_ok=True)
         files.write_bytes(folder / file, codec.encode(photo, container="png").data)
