@@ -6,11 +6,17 @@ import resource
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
+
+from reknit.cli.main import group
+from reknit.engines import registry
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "reknit"
@@ -126,3 +132,39 @@ def test_readme_commands_run(line: str, photo_folder: Path) -> None:
         env={**os.environ, "PYTHONWARNINGS": "error"},
     )
     assert done.returncode == 0, done.stderr
+
+
+def flags(command: click.Command, context: click.Context) -> Iterator[str]:
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            yield from flags(cast("click.Command", command.get_command(context, name)), context)
+
+
+def test_commands_flags_and_options_that_are_named_are_there() -> None:
+    """Errors say which command helps, so there has to be one."""
+    context = click.Context(group)
+    known = {*flags(group, context), "--help"}
+    options = {option.name for engine in registry.every().values() for option in engine.spec.options}
+    places = [*SOURCE.rglob("*.py"), *SOURCE.rglob("*.js"), *ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]
+    wrong: list[str] = []
+    for path in places:
+        text = path.read_text(encoding="utf-8")
+        for name, inner in re.findall(r"(?<!from )\breknit ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", text):
+            command = group.get_command(context, name)
+            if command is None or (
+                inner and isinstance(command, click.Group) and inner not in command.commands
+            ):
+                wrong.append(f"{path.name}: reknit {name} {inner}")
+        if path.suffix == ".py":
+            hints = re.findall(r"hint=\(?\s*f?(\"[^\n]*|'[^\n]*)", text)
+            named = {flag for hint in hints for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", hint)}
+            wrong += [f"{path.name}: {flag}" for flag in named - known - _OF_OTHERS]
+            named = {option for hint in hints for option in re.findall(r"-p ([a-z_]+)=", hint)}
+            wrong += [f"{path.name}: -p {option}" for option in named - options]
+    assert wrong == []
+
+
+_OF_OTHERS = {"--no-deps", "--head"}
+"""Flags of pip and ray, which hints name too."""

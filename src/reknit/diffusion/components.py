@@ -162,5 +162,5 @@ def _damaged(where: str, why: str) -> InputError:
     return InputError(
         f"{where} does not hold the whole network: {why}",
         code="model.damaged",
-        hint="download it again; `reknit models identify FILE` says what it is",
+        hint="download it again; `reknit models show FILE` says what it is",
     )

@@ -215,7 +215,7 @@ class _Walk:
             raise EngineFailed(
                 "the denoiser gave values that are not numbers",
                 code="diffusion.nan",
-                hint="half precision may be too coarse for this model: --dtype bfloat16 or float32",
+                hint="half precision may be too coarse for this model: -p dtype=bfloat16 or float32",
             )
         return run.exploding(sample, run.end)
 

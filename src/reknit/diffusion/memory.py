@@ -38,7 +38,7 @@ class OutOfMemory(Unavailable):
         super().__init__(
             f"{stage} ran out of memory{asked}{free}",
             code="memory.out",
-            hint="a smaller --side, --offload model or sequential, --vae-tiling on, or --quantise fp8 need less",
+            hint="a smaller -p side=PX, -p offload=model or sequential, -p vae_tiling=on or -p quantise=fp8 need less",
             stage=stage,
             asked_bytes=asked_bytes,
             free_bytes=free_bytes,

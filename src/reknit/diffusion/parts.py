@@ -139,7 +139,7 @@ def of_part(path: Path, part: str, made: Family, kind: str) -> Part:
     own = original.part(weights.read(where), wanted) if where.is_file() else None
     if own is None:
         raise InputError(
-            f"{path} holds no {wanted}", code="model.part", hint="reknit models identify FILE", path=str(path)
+            f"{path} holds no {wanted}", code="model.part", hint="reknit models show FILE", path=str(path)
         )
     stated = where.parent / "config.json"
     if path.is_dir() and stated.is_file():

@@ -81,7 +81,7 @@ def _bits(network: Any, how: str, dtype: Any) -> None:
     try:
         bits = extra("bitsandbytes").nn
     except Unavailable as error:
-        error.hint = "pip install bitsandbytes; or --quantise fp8, which needs nothing more"
+        error.hint = "pip install bitsandbytes; or -p quantise=fp8, which needs nothing more"
         raise
     for name, layer in [*network.named_modules()]:
         inside = any(part in _BLOCKS for part in name.split("."))

@@ -154,7 +154,7 @@ def _file(path: Path) -> Found:
         raise InputError(
             f"{path.name} is no diffusion model: {described(identity)}",
             code="model.family",
-            hint="`reknit models identify FILE` tells what a file is",
+            hint="`reknit models show FILE` tells what a file is",
             path=str(path),
         )
     return _native(str(path), identity.family, identity.kind, path.stat().st_size)
