@@ -71,6 +71,14 @@ def hooks(checkpoint: Checkpoint) -> int:
     return theirs + sum(hasattr(module, "_hf_hook") for module in modules)
 
 
+def test_weights_lie_as_a_processor_computes_fastest(folders: dict[str, Path]) -> None:
+    checkpoint = opened(folders["sd15"])
+    for dtype, last in (("float32", False), ("bfloat16", True), ("float32", False)):
+        weight = place(checkpoint, Placement(dtype=dtype)).checkpoint.denoiser.conv_in.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == last
+        assert weight.is_contiguous() != last
+
+
 @pytest.mark.parametrize("offload", ["model", "group", "sequential"])
 @pytest.mark.parametrize("family", ["sd15", "flux"])
 def test_offloading_changes_no_number_and_leaves_nothing(

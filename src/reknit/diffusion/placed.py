@@ -166,20 +166,24 @@ def _prepare(placed: Placed) -> None:
             vae.tile_latent_min_size = vae.tile_latent_min_size * TILE_PX // vae.tile_sample_min_size
             vae.tile_sample_min_size = TILE_PX
         vae.enable_slicing() if placement.vae_slicing else vae.disable_slicing()
-        _channels_last(vae, placed.device)
+        _lay_out(vae, placed.device, placed.vae_dtype)
     for denoiser in placed.networks("denoiser"):
         with BUILDING:
             quantise(denoiser, placement.quantise, placed.dtype)
-        _channels_last(denoiser, placed.device)
+        _lay_out(denoiser, placed.device, placed.dtype)
         if hasattr(denoiser, "set_attention_slice"):
             _slice(denoiser, placement.attention_slicing)
         if placement.compile:
             denoiser.compile_repeated_blocks()
 
 
-def _channels_last(network: Any, device: Any) -> None:
+def _lay_out(network: Any, device: Any, dtype: Any) -> None:
+    """Lay weights out with channels last, but for float32 on a CPU, which is slower so."""
+    torch = extra("torch")
     if device.type != "mps":
-        extra("torch").nn.Module.to(network, memory_format=extra("torch").channels_last)
+        plain = device.type == "cpu" and dtype == torch.float32
+        order = torch.contiguous_format if plain else torch.channels_last
+        torch.nn.Module.to(network, memory_format=order)
 
 
 def _slice(denoiser: Any, wanted: bool) -> None:
