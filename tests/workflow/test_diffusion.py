@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from reknit.core.errors import Cancelled
+from reknit.engines.kept import KEPT, MOST_BYTES
 from reknit.workflow.context import Context
 from reknit.workflow.node import Registry
 from reknit.workflow.nodes import diffusion
@@ -31,7 +32,7 @@ def checkpoints(context: Context) -> Iterator[Path]:
     folder = context.model_dirs[0] / "checkpoints"
     folder.mkdir(parents=True)
     yield folder
-    models.free()
+    KEPT.free()
 
 
 def classic(**changes: Any) -> dict[str, Any]:
@@ -124,6 +125,25 @@ def test_tiles_are_as_large_as_asked_for(
     assert vars(model.checkpoint.vae) == before
 
 
+def test_what_graphs_open_is_kept_with_the_models_of_engines(session: Session, checkpoints: Path) -> None:
+    made = tiny_single_file(checkpoints, "sd15", "inpaint")
+    (checkpoints / "tiny.safetensors").symlink_to(made)
+    (checkpoints / "tokenizer").symlink_to(made.parent / "tokenizer")
+
+    def kept() -> list[str]:
+        return [str(key[0]) for key in KEPT.order() if str(key[0]).startswith("workflow ")]
+
+    session.run(classic(steps=1))
+    painter, size = KEPT.order()[-2], KEPT.held("cpu")
+    assert sorted(kept()) == ["workflow painter", "workflow vae"]
+    assert size >= (checkpoints / "tiny.safetensors").stat().st_size
+    session.run(classic(steps=2))
+    assert painter in KEPT.order() and len(kept()) == 2, "opened once"
+    KEPT.get("another runtime's", object, device="cpu", size=2 * MOST_BYTES)
+    assert kept() == [], "they make room"
+    KEPT.drop("another runtime's")
+
+
 def test_an_installed_model_goes_by_its_id(session: Session, tmp_path: Path) -> None:
     card = SimpleNamespace(id="tiny-inpaint", engine="diffusion")
     there = SimpleNamespace(card=card, main=tiny_folder(tmp_path, "sd15", "inpaint"))
@@ -134,7 +154,7 @@ def test_an_installed_model_goes_by_its_id(session: Session, tmp_path: Path) -> 
     try:
         assert session.run(graph).executed[-1] == "8"
     finally:
-        models.free()
+        KEPT.free()
 
 
 def test_the_registry_lists_samplers_and_schedules_as_comfyui_does(

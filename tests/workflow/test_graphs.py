@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reknit.engines.kept import KEPT
 from reknit.workflow.graph import ancestors, of_api
 from reknit.workflow.node import Registry
 from tests.oracles.networks import Net, write
@@ -34,9 +35,7 @@ def tiny(session: Session, request: pytest.FixtureRequest) -> Iterator[Path]:
     made: Path = request.getfixturevalue("folder")
     session.context = replace(session.context, model_dirs=(*session.context.model_dirs, made))
     yield made
-    from reknit.workflow.nodes import models
-
-    models.free()
+    KEPT.free()
 
 
 def reached(path: Path, registry: Registry) -> list[str]:

@@ -20,9 +20,10 @@ diffusers = pytest.importorskip("diffusers")
 from reknit.core.errors import InputError  # noqa: E402
 from reknit.diffusion import run  # noqa: E402
 from reknit.diffusion.prompt import encode_text  # noqa: E402
+from reknit.engines.kept import KEPT  # noqa: E402
 from reknit.workflow.context import Context  # noqa: E402
 from reknit.workflow.node import Registry  # noqa: E402
-from reknit.workflow.nodes import models, sampling  # noqa: E402
+from reknit.workflow.nodes import sampling  # noqa: E402
 from reknit.workflow.nodes.conditioning import ControlUse, Words  # noqa: E402
 from reknit.workflow.nodes.models import Clip, Model  # noqa: E402
 from tests.diffusion.stages import placed  # noqa: E402
@@ -41,7 +42,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have a tiny SD 1.5 for whatever file the nodes ask for."""
     monkeypatch.setattr(sampling, "painter", lambda *_: placed("sd15", "base"))
     yield
-    models.free()
+    KEPT.free()
 
 
 def latents(count: int = 1) -> np.ndarray:

@@ -125,11 +125,9 @@ class Prompts:
     def free(self) -> None:
         """Forget answers and let go of models."""
         from reknit.engines.kept import KEPT
-        from reknit.workflow.nodes import models
 
         if self._runner is not None:
             self._runner.free()
-        models.free()
         KEPT.free()
 
 

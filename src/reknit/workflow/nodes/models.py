@@ -1,21 +1,20 @@
 """Loaders of models for latent diffusion, and what stands for a model, a CLIP and a VAE on their way to a sampler.
 
 Nothing is read before something computes with it: a loader gives a promise that names files, and the first node that
-needs weights opens them, once for all: `painter` a denoiser with text encoders, `coder` a VAE. LoRAs and layers to skip
-are kept with the promise. Torch is imported then.
+needs weights opens them: `painter` a denoiser with text encoders, `coder` a VAE. What is open is kept with the engines'
+models (`reknit.engines.kept`). LoRAs and layers to skip are kept with the promise. Torch is imported then.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reknit.diffusion.placement import Placement
+from reknit.engines.kept import KEPT
 from reknit.workflow.context import Context
 from reknit.workflow.node import Input, choice, integer, link, node, number
 
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
     from reknit.diffusion.controlnet import Control
     from reknit.diffusion.placed import Placed
 
-KEPT = 1
-"""How many opened models, and how many opened VAEs, are kept."""
-KEPT_CONTROLS = 2
-"""How many control networks are kept."""
+_VAE_BYTES = 400 << 20
+"""Of a VAE, at most; it may come out of a whole checkpoint."""
 
 Loras = tuple[tuple[Path, float], ...]
 
@@ -68,16 +65,14 @@ class Clip:
     skip: int = 0
 
 
+Adapted = TypeVar("Adapted", Model, Clip)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vae:
     """What flows as ``VAE``: a whole checkpoint, or a VAE alone."""
 
     path: Path
-
-
-_opened: OrderedDict[tuple[Any, ...], Placed] = OrderedDict()
-_controls: OrderedDict[tuple[Any, ...], Control] = OrderedDict()
-_lock = threading.Lock()
 
 
 def placement(context: Context) -> Placement:
@@ -117,7 +112,8 @@ def painter(context: Context, model: Model, clip: Clip) -> Placed:
             report=_Opening(context),
         )
 
-    placed = _kept("painter", (model.path, *texts), context, made)
+    paths = tuple(dict.fromkeys((model.path, *texts)))
+    placed = _kept("painter", paths, context, made, sum(_bytes(path) for path in paths))
     of_model, of_clip = _summed(model.loras), _summed(clip.loras)
     both = dict.fromkeys((*of_model, *of_clip))
     lora.apply(placed, {path: (of_model.get(path, 0.0), of_clip.get(path, 0.0)) for path in both})
@@ -131,7 +127,7 @@ def coder(context: Context, vae: Vae) -> Placed:
     def made(dtype: Any) -> Checkpoint:
         return open_vae(vae.path, dtype=dtype, report=_Opening(context))
 
-    return _kept("vae", (vae.path,), context, made)
+    return _kept("vae", (vae.path,), context, made, min(_VAE_BYTES, _bytes(vae.path)))
 
 
 def control(path: Path, placed: Placed) -> Any:
@@ -145,30 +141,30 @@ def control(path: Path, placed: Placed) -> Any:
     from reknit.diffusion.controlnet import open_controlnet
 
     checkpoint = placed.checkpoint
-    key = (path, path.stat().st_mtime_ns, placed.dtype, checkpoint.family.name)
-    with _lock:
-        if key not in _controls:
-            while len(_controls) >= KEPT_CONTROLS:
-                _controls.popitem(last=False)
-            _controls[key] = open_controlnet(path, checkpoint=checkpoint, dtype=placed.dtype)
-        _controls.move_to_end(key)
-        return _controls[key].network
+    key = ("workflow control", path, path.stat().st_mtime_ns, placed.dtype, checkpoint.family.name)
+
+    def made() -> Control:
+        return open_controlnet(path, checkpoint=checkpoint, dtype=placed.dtype)
+
+    return KEPT.get(key, made, device=placed.placement.device, size=_bytes(path)).network
 
 
-def _kept(sort: str, paths: tuple[Path, ...], context: Context, made: Callable[[Any], Checkpoint]) -> Placed:
+def _bytes(path: Path) -> int:
+    """Return the size of a file, or of all in a folder."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _kept(
+    sort: str, paths: tuple[Path, ...], context: Context, made: Callable[[Any], Checkpoint], size: int
+) -> Placed:
     from reknit.diffusion.placed import place
     from reknit.diffusion.weights import extra
 
     where = placement(context)
-    key = (sort, *((path, path.stat().st_mtime_ns) for path in paths), where)
-    with _lock:
-        if key not in _opened:
-            others = [each for each in _opened if each[0] == sort]
-            for each in others[: len(others) + 1 - KEPT]:
-                _opened.pop(each).free()
-            _opened[key] = place(made(getattr(extra("torch"), where.dtype)), where)
-        _opened.move_to_end(key)
-        return _opened[key]
+    key = (f"workflow {sort}", *((path, path.stat().st_mtime_ns) for path in paths), where)
+    dtype = getattr(extra("torch"), where.dtype)
+    return KEPT.get(key, lambda: place(made(dtype), where), device=where.device, size=size)
 
 
 class _Opening:
@@ -186,14 +182,6 @@ def _summed(loras: Loras) -> dict[Path, float]:
     for path, strength in loras:
         found[path] = found.get(path, 0.0) + strength
     return found
-
-
-def free() -> None:
-    """Let go of every opened model."""
-    with _lock:
-        _controls.clear()
-        while _opened:
-            _opened.popitem()[1].free()
 
 
 def _files(name: str, *kinds: str) -> Input:
@@ -296,8 +284,9 @@ def load_controlnet(context: Context, control_net_name: str) -> Path:
     return _path(context, "controlnet", control_net_name)
 
 
-def _with_lora(context: Context, loras: Loras, name: str, strength: float) -> Loras:
-    return loras if strength == 0 else (*loras, (_path(context, "loras", name), strength))
+def _with_lora(context: Context, to: Adapted, name: str, strength: float) -> Adapted:
+    """Return a model or CLIP with a LoRA more; the same with strength 0."""
+    return to if strength == 0 else replace(to, loras=(*to.loras, (_path(context, "loras", name), strength)))
 
 
 @node(
@@ -316,10 +305,8 @@ def load_lora(
     context: Context, model: Model, clip: Clip, lora_name: str, strength_model: float, strength_clip: float
 ) -> tuple[Model, Clip]:
     """Add a LoRA to a model."""
-    return (
-        replace(model, loras=_with_lora(context, model.loras, lora_name, strength_model)),
-        replace(clip, loras=_with_lora(context, clip.loras, lora_name, strength_clip)),
-    )
+    with_model = _with_lora(context, model, lora_name, strength_model)
+    return with_model, _with_lora(context, clip, lora_name, strength_clip)
 
 
 @node(
@@ -334,7 +321,7 @@ def load_lora(
 )
 def load_lora_model_only(context: Context, model: Model, lora_name: str, strength_model: float) -> Model:
     """Add a LoRA to a model's denoiser."""
-    return replace(model, loras=_with_lora(context, model.loras, lora_name, strength_model))
+    return _with_lora(context, model, lora_name, strength_model)
 
 
 @node(
