@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reknit.jobs.blobs import Blobs
+from reknit.jobs.job import Job
 from reknit.jobs.retention import Pruned, prune, references
 from reknit.jobs.store import Store
 
@@ -39,6 +40,44 @@ def done(store: Store, image: str, *results: str) -> str:
     assert claimed is not None
     store.finish(claimed, {"blobs": list(results), "images": [{"id": result} for result in results]})
     return job.id
+
+
+class Left:
+    """Files that jobs left elsewhere, by name: bytes and age in days. A job's payload names them."""
+
+    def __init__(self, **files: tuple[int, float]) -> None:
+        self.files = files
+
+    def sizes(self) -> dict[str, int]:
+        return {name: size for name, (size, _) in self.files.items()}
+
+    def named(self, job: Job) -> set[str]:
+        return set(job.payload.get("left", ()))
+
+    def delete(self, name: str, before: float) -> bool:
+        is_old = time.time() - self.files[name][1] * DAY_S < before
+        if is_old:
+            del self.files[name]
+        return is_old
+
+
+def test_other_files_count_and_go_with_their_jobs(store: Store, blobs: Blobs) -> None:
+    left = Left(first=(400, 9), second=(400, 9), shared=(100, 9), fresh=(10, 0), stray=(500, 9), old=(7, 40))
+    jobs = [
+        store.submit("workflow", {"left": names})[0]
+        for names in (["first", "shared", "fresh"], ["second", "shared"])
+    ]
+    for _ in jobs:
+        claimed = store.claim("cpu", 60)
+        assert claimed is not None
+        store.finish(claimed, {})
+    assert prune(store, blobs, **GENEROUS, others=left) == Pruned(jobs=0, blobs=1, bytes=7), "the old stray"
+    assert prune(store, blobs, **{**GENEROUS, "max_bytes": 600}, others=left) == Pruned(
+        jobs=1, blobs=1, bytes=400
+    )
+    assert set(left.files) == {"second", "shared", "fresh", "stray"}
+    assert prune(store, blobs, **{**GENEROUS, "max_age_s": 0.0}, others=left).jobs == 1
+    assert set(left.files) == {"fresh"}
 
 
 def test_references_are_found_wherever_they_stand() -> None:

@@ -159,7 +159,12 @@ async def _prune_now_and_then(rooms: Rooms) -> None:
 def _prune(rooms: Rooms) -> None:
     keep = rooms.settings
     retention.prune(
-        rooms.store, rooms.blobs, max_age_s=keep.keep_s, max_bytes=keep.keep_bytes, grace_s=keep.grace_s
+        rooms.store,
+        rooms.blobs,
+        max_age_s=keep.keep_s,
+        max_bytes=keep.keep_bytes,
+        grace_s=keep.grace_s,
+        others=comfy_files.Outputs(rooms),
     )
     rooms.pictures.tidy()
     comfy_files.tidy(rooms, keep.grace_s)

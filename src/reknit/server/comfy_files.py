@@ -13,6 +13,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -25,7 +26,9 @@ from starlette.responses import Response
 from reknit.core import codec, files
 from reknit.core.errors import InputError, NotFound
 from reknit.core.image import Photo
-from reknit.server.comfy import Complaint
+from reknit.jobs.job import FINAL, Job
+from reknit.server.comfy import Complaint, entry
+from reknit.server.comfy_work import KIND
 from reknit.server.file_names import MEDIA_TYPES, clean_name
 from reknit.server.problem import Json
 from reknit.server.rooms import Rooms, rooms_of
@@ -191,6 +194,46 @@ def tidy(rooms: Rooms, older_than_s: float) -> None:
         with suppress(OSError):
             if path.is_file() and time.time() - path.stat().st_mtime > older_than_s:
                 path.unlink()
+
+
+class Outputs:
+    """The folder ``output`` for `reknit.jobs.retention`: pictures go with the prompts that saved them.
+
+    One that is a link to a folder elsewhere is left alone.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._folder = rooms.settings.comfy_dir / "output"
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of its files, by names that begin with ``output/``."""
+        found: dict[str, int] = {}
+        for path in () if self._folder.is_symlink() else self._folder.rglob("*"):
+            with suppress(OSError):
+                if path.is_file():
+                    found[f"output/{path.relative_to(self._folder).as_posix()}"] = path.stat().st_size
+        return found
+
+    def named(self, job: Job) -> set[str]:
+        """Return the names of the pictures that a prompt saved."""
+        if job.kind != KIND or job.state not in FINAL:
+            return set()
+        shown: Iterable[Mapping[str, Any]] = entry(job.to_dict())["outputs"].values()
+        return {
+            (PurePosixPath("output") / image["subfolder"] / image["filename"]).as_posix()
+            for each in shown
+            for image in each.get("images", ())
+            if image["type"] == "output"
+        }
+
+    def delete(self, name: str, before: float) -> bool:
+        """Remove a picture that was not changed since."""
+        path = self._folder / name.removeprefix("output/")
+        with suppress(OSError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+                return True
+        return False
 
 
 def _found(rooms: Rooms, filename: str, subfolder: str, place: str) -> Path:
