@@ -1,6 +1,7 @@
 """The Python door: what goes in, what comes out, and that nothing given is changed."""
 
 import io
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,10 @@ def test_results_save_show_and_convert(tmp_path: Path) -> None:
     assert result.to_numpy().any()
     page = result._repr_html_()
     assert page.count("data:image/png;base64,") == 2
+    assert re.fullmatch(
+        r"<FillResult \d+×\d+, .* px filled in .*, every other pixel unchanged>", repr(result)
+    )
+    assert "array" not in repr(result.request)
     assert result.to_dict()["report"]["outside_equal"] is True
 
 

@@ -136,6 +136,11 @@ class Photo:
         if alpha is not None:
             alpha.flags.writeable = False
 
+    def __repr__(self) -> str:
+        name = f", {self.origin.name!r}" if self.origin and self.origin.name else ""
+        kind = "RGB" if self.alpha is None else "RGBA"
+        return f"<Photo {self.size.width}×{self.size.height} {kind}, {self.bits} bits{name}>"
+
     @property
     def size(self) -> Size:
         """Width and height in pixels."""

@@ -51,6 +51,10 @@ class Mask:
             raise ValueError(f"fill must be a C-contiguous (H, W) bool array, not {fill.shape} {fill.dtype}")
         fill.flags.writeable = False
 
+    def __repr__(self) -> str:
+        height, width = self.fill.shape
+        return f"<Mask {width}×{height}, {int(self.fill.sum()):,} px to fill>"
+
     @staticmethod
     def from_bool(fill: Bools) -> Mask:
         """Return the mask of a bool array, True = fill; the array is copied."""

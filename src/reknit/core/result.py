@@ -118,6 +118,9 @@ class FillResult:
     request: FillRequest | None = None
     peak_bytes: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<FillResult {self.photo.size.width}×{self.photo.size.height}, {self.summary()}>"
+
     @property
     def photo(self) -> Photo:
         """The (first) filled photo."""
