@@ -286,18 +286,13 @@ class Store:
             " (SELECT id FROM job WHERE state = 'queued' AND kind = COALESCE(:kind, kind) AND kind IS NOT :but"
             " ORDER BY priority DESC, id LIMIT 1)"
             f" RETURNING {COLUMNS}",
-            worker=worker,
-            kind=kind,
-            but=but,
-            now=time.time(),
-            until=time.time() + lease_s,
-        )
+            worker=worker, kind=kind, but=but, now=time.time(), until=time.time() + lease_s,
+        )  # fmt: skip
 
     def renew(self, job: Job, lease_s: float, stage: str, fraction: float) -> Job | None:
         """Keep a job for ``lease_s`` more seconds and note its progress.
 
-        Returns the job as it is now, with ``cancel_requested`` and ``hurried``; None if the lease is lost: stop the
-        work.
+        Returns the job as it is now, with what was asked for; None if the lease is lost: stop the work.
         """
         return self._held(
             job, "lease_until = :until, stage = :stage, fraction = :fraction",
@@ -410,9 +405,8 @@ class Store:
             f"UPDATE job SET {asked}, finished = CASE state WHEN 'queued' THEN :now END,"
             " state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END"
             f" WHERE id = :id AND state IN ('queued', 'running') RETURNING {COLUMNS}",
-            id=job_id,
-            now=time.time(),
-        )
+            id=job_id, now=time.time(),
+        )  # fmt: skip
         return done[0] if done else self.get(job_id)
 
     def _held(self, job: Job, change: str, **values: Any) -> Job | None:
