@@ -163,7 +163,7 @@ def _steps(model: Path, dtype: str, side: int) -> Works:
 
     from reknit.core.progress import Reporter
     from reknit.diffusion.checkpoint import open_checkpoint
-    from reknit.diffusion.denoise import denoise
+    from reknit.diffusion.denoise import StepInfo, denoise
     from reknit.diffusion.placed import place
     from reknit.diffusion.placement import Placement
     from reknit.diffusion.prepare import Prepared
@@ -192,8 +192,11 @@ def _steps(model: Path, dtype: str, side: int) -> Works:
         size=(side, side),
     )
 
+    def shown(step: StepInfo) -> None:
+        step.preview()
+
     def ours() -> Any:
-        given = {"steps": 1, "guidance": GUIDANCE, "on_step": lambda step: step.preview()}
+        given = {"steps": 1, "guidance": GUIDANCE, "on_step": shown}
         return denoise(placed, conditioning, prepared, Sampler(), **given)
 
     def theirs() -> Any:

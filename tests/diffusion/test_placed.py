@@ -74,7 +74,9 @@ def hooks(checkpoint: Checkpoint) -> int:
 def test_weights_lie_as_a_processor_computes_fastest(folders: dict[str, Path]) -> None:
     checkpoint = opened(folders["sd15"])
     for dtype, last in (("float32", False), ("bfloat16", True), ("float32", False)):
-        weight = place(checkpoint, Placement(dtype=dtype)).checkpoint.denoiser.conv_in.weight
+        placed = place(checkpoint, Placement(dtype=dtype)).checkpoint
+        assert placed.vae.encoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+        weight = placed.denoiser.conv_in.weight
         assert weight.is_contiguous(memory_format=torch.channels_last) == last
         assert weight.is_contiguous() != last
 

@@ -166,23 +166,23 @@ def _prepare(placed: Placed) -> None:
             vae.tile_latent_min_size = vae.tile_latent_min_size * TILE_PX // vae.tile_sample_min_size
             vae.tile_sample_min_size = TILE_PX
         vae.enable_slicing() if placement.vae_slicing else vae.disable_slicing()
-        _lay_out(vae, placed.device, placed.vae_dtype)
+        _lay_out(vae, placed.device, last=True)
     for denoiser in placed.networks("denoiser"):
         with BUILDING:
             quantise(denoiser, placement.quantise, placed.dtype)
-        _lay_out(denoiser, placed.device, placed.dtype)
+        slower = placed.device.type == "cpu" and placement.dtype == "float32"  # by 8 %, with channels last
+        _lay_out(denoiser, placed.device, last=not slower)
         if hasattr(denoiser, "set_attention_slice"):
             _slice(denoiser, placement.attention_slicing)
         if placement.compile:
             denoiser.compile_repeated_blocks()
 
 
-def _lay_out(network: Any, device: Any, dtype: Any) -> None:
-    """Lay weights out with channels last, but for float32 on a CPU, which is slower so."""
+def _lay_out(network: Any, device: Any, *, last: bool) -> None:
+    """Lay weights out with their channels last, or as they come from a file."""
     torch = extra("torch")
     if device.type != "mps":
-        plain = device.type == "cpu" and dtype == torch.float32
-        order = torch.contiguous_format if plain else torch.channels_last
+        order = torch.channels_last if last else torch.contiguous_format
         torch.nn.Module.to(network, memory_format=order)
 
 
