@@ -1,6 +1,8 @@
 """Requests of other programs' clients: the shapes of the replies, and which pixels may change.
 
-Those of webuiapi and OpenAI were recorded from the clients, the others written by hand as those programs form them.
+Those of webuiapi and OpenAI are what these clients, unmodified, gave their HTTP libraries to send; the others were
+written by hand as those programs form them. What is expected is stated from the originals: the models of A1111's
+``modules/api/models.py``, what webuiapi reads of the replies, and the types of OpenAI's client.
 
 ``golden/traffic.json`` holds them with ``@photo``, ``@mask`` (white is repainted) and ``@cutout`` (transparent is) for
 the pictures; the mask is asymmetric, so that one turned round or mirrored would be noticed.
@@ -26,7 +28,7 @@ MASK = np.zeros((128, 128), np.uint8)
 MASK[20:40, 16:52] = 255
 CUTOUT = np.dstack((np.full((128, 128, 3), 255, np.uint8), 255 - MASK))
 FILES = {"@photo": png(photo()), "@mask": png(MASK), "@cutout": png(CUTOUT)}
-TYPES = {"object": dict, "array": list}
+TYPES = {"object": dict, "array": list, "null": type(None)}
 
 
 def filled(text: str) -> str:
@@ -45,12 +47,18 @@ def sent(server: Server, case: dict[str, Any]) -> Any:
     return server.client.request(case["method"], case["path"], json=given)
 
 
-def pictures(reply: dict[str, Any]) -> list[np.ndarray]:
-    texts = reply["images"] if "images" in reply else [datum["b64_json"] for datum in reply["data"]]
-    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in texts]
+def pictures(server: Server, reply: dict[str, Any]) -> list[np.ndarray]:
+    files = [
+        server.client.get(each["url"]).content if "url" in each else base64.b64decode(each["b64_json"])
+        for each in reply.get("data", ())
+    ]
+    files += [base64.b64decode(text) for text in reply.get("images", ())]
+    return [np.asarray(Image.open(io.BytesIO(data))) for data in files]
 
 
-@pytest.mark.parametrize("case", TRAFFIC, ids=lambda case: f"{case['client']} {case['path']}")
+@pytest.mark.parametrize(
+    "case", TRAFFIC, ids=lambda case: f"{case['client']} {case['method']} {case['path']}"
+)
 def test_requests_get_what_their_client_expects(server: Server, case: dict[str, Any]) -> None:
     answer = sent(server, case)
     assert answer.status_code == 200, answer.text
@@ -58,9 +66,11 @@ def test_requests_get_what_their_client_expects(server: Server, case: dict[str, 
     assert isinstance(reply, TYPES[expect.get("type", "object")])
     if "keys" in expect:
         assert sorted(reply) == expect["keys"]
+    if "items" in expect:
+        assert {tuple(sorted(item)) for item in reply} == {tuple(expect["items"])}
     if "size" not in expect:
         return
-    found = pictures(reply)
+    found = pictures(server, reply)
     assert [picture.shape[1::-1] for picture in found] == [tuple(expect["size"])] * expect["count"]
     if "blur" in expect:
         kept = blurred(MASK, expect["blur"], expect["blur"]) == 0
