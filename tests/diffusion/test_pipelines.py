@@ -134,6 +134,24 @@ def test_a_cancel_ends_the_pipeline_within_a_step(folders):
     assert steps == []
 
 
+def test_a_pipeline_that_is_ended_early_leaves_out_its_further_steps(folders):
+    facts = pipelines.facts_of(folders("sd3"))
+    adapter = pipelines.open_pipeline(folders("sd3"), facts, Placement())
+    painting = pipelines.Painting(
+        prompt="a cat", negative_prompt="", steps=9, guidance=5.0, strength=1.0, seed=1
+    )
+    crop, seen = given(), []
+
+    def enough(done: float) -> bool:
+        seen.append(done)
+        return len(seen) == 2
+
+    early = adapter.paint(crop.pixels, crop.hole, painting, enough)
+    assert early.shape == crop.pixels.shape and len(seen) == 2
+    whole = adapter.paint(crop.pixels, crop.hole, painting, lambda done: None)
+    assert not np.array_equal(early, whole)
+
+
 def test_the_facts_name_classes_that_diffusers_has():
     import diffusers
 
