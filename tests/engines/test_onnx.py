@@ -235,8 +235,9 @@ def test_a_cancelled_run_leaves_others_alone(tmp_path: Path) -> None:
     )
     thread.start()
     threading.Timer(0.1, token.cancel).start()
+    large, its_hole = picture(1536, 1536)
     with pytest.raises(Cancelled):
-        one.run(crop_of(pixels, hole), {}, 1, Reporter(None, token))
+        one.run(crop_of(large, its_hole), {}, 1, Reporter(None, token))
     thread.join()
     assert len(results) == 1
 

@@ -69,7 +69,7 @@ class Server:
             line = process.stdout.readline()
             found = re.match(r"Reknit is at (http://\S+)", line)
             assert found, (line, (data / "log").read_text())
-            with httpx.Client(base_url=found[1].partition("?")[0], timeout=60) as client:
+            with httpx.Client(base_url=found[1].partition("?")[0], timeout=2 * PATIENCE_S) as client:
                 yield Server(process=process, address=found[1], data=data, client=client)
         finally:
             process.send_signal(signal.SIGINT)
