@@ -16,6 +16,7 @@ from PIL import Image
 from tests.browser.app import photos
 from tests.browser.app.photos import MARKS, SIZE, THING, distance
 from tests.browser.app.visitor import PHONE, Visit, Visitor
+from tests.browser.kept import kept
 from tests.patience import until
 from tests.server.live import Server
 
@@ -412,6 +413,7 @@ def test_a_past_result_is_made_again_from_its_recipe(visitor: Visitor) -> None:
     visitor.open(photos.png(photos.scene(seed=8)), "again.png")
     visitor.paint((200, 150), (260, 170))
     job = visitor.fill()
+    kept(visitor.page)
     visitor.load()
     visitor.keys("Control+z", "Delete", "a")
     item = visitor.page.locator(f"[data-job='{job['id']}']")

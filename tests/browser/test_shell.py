@@ -153,6 +153,7 @@ def test_presets_are_kept(shell: Shell) -> None:
     shell.get("preset-name").fill("Quick look")
     shell.click("preset-store")
     shell.get("parameter-quality").get_by_text("Best").click()
+    kept(shell.page)
     shell.load()
     shell.get("presets").select_option("Quick look")
     assert shell.get("parameter-quality").get_by_label("Draft").is_checked()

@@ -297,6 +297,22 @@ def test_a_job_that_ended_before_its_worker_was_heard_is_told_in_order(store: St
     assert heard == ["queued", "running", "told", "progress", "done"]
 
 
+def test_a_worker_that_was_faster_than_who_submitted_is_believed(store: Store, hub: Kept) -> None:
+    supervisor = Supervisor(store, hub, command=[])
+    queued, _ = store.submit("echo", {})
+    running = store.claim("cpu", 60)
+    assert running is not None
+    supervisor.tell(running.to_dict())
+    supervisor.tell(queued.to_dict())
+    failed = store.fail(running, {"code": "test"})
+    assert failed is not None
+    supervisor.tell(failed.to_dict())
+    supervisor.tell(queued.to_dict(), new=True)
+    assert hub.states(queued) == ["running", "failed"]
+    supervisor.tell(store.retry(queued.id).to_dict())
+    assert hub.states(queued) == ["running", "failed", "queued"]
+
+
 def test_what_another_process_does_is_told(store: Store, hub: Kept, supervise: Supervise) -> None:
     supervisor = supervise()
     other = Store(store.path)

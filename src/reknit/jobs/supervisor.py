@@ -149,11 +149,16 @@ class Supervisor:
         self._publish([job])
         return job
 
-    def tell(self, job: Mapping[str, Any]) -> None:
-        """Publish a job, as ``Job.to_dict`` gives it, unless that is what was told last."""
+    def tell(self, job: Mapping[str, Any], *, new: bool = False) -> None:
+        """Publish a job, as ``Job.to_dict`` gives it, unless that is what was told last.
+
+        Nor is it published if its worker was faster: if it is ``new``, what was told of it already is newer.
+        """
         with self._telling:
-            if self._told.get(job["id"]) != mark(job):
-                self._told[job["id"]] = mark(job)
+            now, told = mark(job), self._told.get(job["id"])
+            late = told is not None and (new or (told[0] == "running" and now[1] < told[1]))
+            if now != told and not late:
+                self._told[job["id"]] = now
                 self._hub.publish({"type": "job", "job": job})
 
     def workers(self) -> list[WorkerStatus]:

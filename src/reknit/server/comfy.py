@@ -130,7 +130,7 @@ def _queued(rooms: Rooms, desk: Desk, asked: Body) -> Body:
     job, _ = store.submit(
         KIND, payload, key=key, priority=max(0, -math.floor(number)), max_queued=rooms.settings.max_queued
     )
-    rooms.supervisor.tell(job.to_dict())
+    rooms.supervisor.tell(job.to_dict(), new=True)
     rooms.supervisor.wake()
     return {"prompt_id": name, "number": number, "node_errors": node_errors}
 

@@ -153,7 +153,7 @@ def _queued(rooms: Rooms, kind: str, payload: Mapping[str, Any]) -> dict[str, An
     tasks.check(rooms.pictures, kind, payload)
     job, _ = rooms.store.submit(kind, payload, max_queued=rooms.settings.max_queued)
     told = job.to_dict()
-    rooms.supervisor.tell(told)
+    rooms.supervisor.tell(told, new=True)
     rooms.supervisor.wake()
     return told
 

@@ -213,7 +213,7 @@ def retry(job_id: JobId, request: Request) -> Response:
     """Queue a failed or cancelled job again."""
     rooms = rooms_of(request)
     told = job_out(rooms, rooms.store.retry(job_id))
-    begin(rooms, told)
+    begin(rooms, told, new=False)
     return Json(told)
 
 
@@ -262,9 +262,9 @@ def _snapshot(rooms: Rooms) -> list[dict[str, Any]]:
     return [job_out(rooms, job) for job in sorted((*ended, *going), key=lambda job: job.id)]
 
 
-def begin(rooms: Rooms, job: Mapping[str, Any]) -> None:
+def begin(rooms: Rooms, job: Mapping[str, Any], *, new: bool = True) -> None:
     """Tell that a job waits, and then the workers, so that their news comes later."""
-    rooms.supervisor.tell(job)
+    rooms.supervisor.tell(job, new=new)
     rooms.supervisor.wake()
 
 
