@@ -59,10 +59,10 @@ def test_list(reknit: Reknit) -> None:
     assert "big-lama" in out
     assert "206 MB" in out
     assert "not for commercial use" in out
-    assert "0 of 23" in out
+    assert "0 of 24" in out
     assert reknit("models", "list", "--installed").out.startswith("no models")
     models = reknit("models", "list", "--json").data["models"]
-    assert len(models) == 23
+    assert len(models) == 24
     assert not any(model["installed"] for model in models)
 
 
