@@ -8,7 +8,7 @@ TORCH_TESTS := tests/diffusion tests/contract tests/engines tests/planner tests/
 	tests/server/test_dialects_diffusion.py tests/server/test_comfy_diffusion.py tests/server/test_tasks.py tests/test_drop_in.py
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard native/*)
 
-.PHONY: demo test test-diffusion test-cluster test-full check bench sanitize clean
+.PHONY: demo test test-diffusion test-weights test-cluster test-full check bench sanitize clean
 
 demo: $(VENV)/.demo          ## fill a hole in a real photo and in a big generated one
 	$(BIN)/reknit demo --output out/demo
@@ -21,6 +21,9 @@ test-diffusion: $(VENV)/.torch  ## the tests of diffusion models and TorchScript
 
 test-cluster: $(VENV)/.test-cluster  ## the tests on a local Ray cluster and a played object store
 	$(BIN)/python -m pytest -m "slow or not slow" tests/batch/test_on_ray.py tests/batch/test_object_store.py tests/server/test_on_ray.py
+
+test-weights: $(VENV)/.torch  ## train a small inpainting model (minutes), and test the whole path on it
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m weights -s tests/diffusion
 
 test-full: $(VENV)/.test     ## everything, also the slow tests
 	$(BIN)/python -m pytest -n 2 -m "not weights"
