@@ -293,11 +293,11 @@ def check(
 
     settings = load_settings()
     store, threads = model_store(settings), settings["threads"].value or _threads(None)
-    wanted = ask.subject(model, store.cards)
+    wanted = ask.subject(model, store.every_card)
     fitted = planner_file(settings)
     here = ask.place(gpu, vram=vram, ram=ram, threads=threads, folder=store.models_dir, fitted=fitted)
     px = (size, size) if isinstance(size, int) else size
-    card = store.cards.get(wanted.id)
+    card = store.every_card.get(wanted.id)
     return ask.ask(
         wanted,
         here,
@@ -305,5 +305,5 @@ def check(
         steps=steps,
         count=count,
         installed=card is not None and store.look(card) is not None,
-        cards=store.cards,
+        cards=store.every_card,
     )

@@ -71,7 +71,7 @@ def command(
         hint = "reknit check sdxl; reknit check --all"
         raise InputError("name a model, or ask for all", code="argument.missing", hint=hint)
     if model is not None and vram is not None and gpu is None and not every:
-        wanted = ask.subject(model, store.cards)
+        wanted = ask.subject(model, store.every_card)
         places = [ask.place_of(device, ram=ram) for device in hardware.with_memory(vram)]
         rows = [
             ask.ask(wanted, place, px=px, steps=steps, count=count)
@@ -85,10 +85,10 @@ def command(
     if model is None or every:
         rows = [
             ask.ask(wanted, where, px=px, steps=steps, count=count, installed=_is_here(store, name))
-            for name, wanted in ask.subjects(store.cards).items()
+            for name, wanted in ask.subjects(store.every_card).items()
         ]
         return _table(_line_of(where), rows, by="model", as_json=as_json)
-    wanted = ask.subject(model, store.cards)
+    wanted = ask.subject(model, store.every_card)
     found = ask.ask(
         wanted,
         where,
@@ -96,7 +96,7 @@ def command(
         steps=steps,
         count=count,
         installed=_is_here(store, wanted.id),
-        cards=store.cards,
+        cards=store.every_card,
     )
     if as_json:
         print_json(found.to_dict())
@@ -106,7 +106,7 @@ def command(
 
 
 def _is_here(store: Store, name: str) -> bool:
-    return name in store.cards and store.look(store.cards[name]) is not None
+    return name in store.every_card and store.look(store.every_card[name]) is not None
 
 
 def _line_of(where: Place) -> str:

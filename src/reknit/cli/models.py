@@ -48,7 +48,7 @@ def list_(installed: bool, models_dir: str | None, offline: bool | None, as_json
     """List the models Reknit knows, with size and licence."""
     store = _store(models_dir, offline, plugins=True)
     here = {found.card.id: found for found in store.installed()}
-    cards = [card for card in store.cards.values() if not installed or card.id in here]
+    cards = [card for card in store.every_card.values() if not installed or card.id in here]
     if as_json:
         print_json({"models": [_data(card, here.get(card.id)) for card in cards]})
         return 0
@@ -59,7 +59,7 @@ def list_(installed: bool, models_dir: str | None, offline: bool | None, as_json
         click.echo(line if card.engine != "none" else click.style(line, dim=True))
     if not cards:
         click.echo("no models on this machine")
-    counted = f"{len(here)} of {len(store.cards)}"
+    counted = f"{len(here)} of {len(store.every_card)}"
     click.echo(f"\n* on this machine, {counted}; ~ estimated; `reknit models pull NAME` gets one")
     return 0
 

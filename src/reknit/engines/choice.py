@@ -43,9 +43,8 @@ def engine_of(model: str, models: Models | None) -> str:
         if found.format in ("onnx", "torchscript"):
             return found.family if found.family in LEARNED else "network"
         return "diffusion"
-    cards = catalog.load() if store is None else store.cards
     try:
-        return _of_card(catalog.find(model, cards))
+        return _of_card(catalog.find(model) if store is None else store.find(model))
     except InputError as error:
         if error.code == "model.unknown" and model.count("/") == 1:
             return "diffusion"  # a repository that may be in the hub's cache

@@ -66,7 +66,7 @@ class Found:
 
 
 def find(model: str | None, models: Models | None) -> Found:
-    """Return the model that is meant; None for the first of the catalog that is installed.
+    """Return the model that is meant; None for the first that is installed.
 
     Raises
     ------
@@ -83,11 +83,10 @@ def find(model: str | None, models: Models | None) -> Found:
     store = None if models is None else models()
     if model is None:
         model = _first(store)
-    cards = catalog.load() if store is None else store.cards
     card = None
     if not Path(model).expanduser().exists():
         with suppress(NotFound):
-            card = catalog.find(model, cards)
+            card = catalog.find(model) if store is None else store.find(model)
         if card is not None and store is None:
             from reknit.models.store import missing
 
@@ -118,7 +117,7 @@ def find(model: str | None, models: Models | None) -> Found:
 
 
 def _first(store: Store | None) -> str:
-    """Return the first model of the catalog that is installed."""
+    """Return the first model that is installed."""
     cards = [] if store is None else [each.card for each in store.installed()]
     found = next((card.id for card in cards if card.engine == "diffusion"), None)
     if found is None:

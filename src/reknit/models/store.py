@@ -8,7 +8,6 @@ environment: where to look is told to it.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 from reknit.core.errors import ExternalError, InputError, NotFound, ReknitError, Unavailable
 from reknit.core.progress import Part, Report
-from reknit.models import catalog, download, hub, layouts
+from reknit.models import catalog, download, hub, layouts, loose
 from reknit.models.catalog import ModelCard, ModelFile
 from reknit.models.identify import Identity, identify
 
@@ -107,13 +106,22 @@ class Store:
             known |= catalog.parse(path.read_text(encoding="utf-8"), origin=str(path))
         return known
 
+    @cached_property
+    def every_card(self) -> dict[str, ModelCard]:
+        """`cards`, and checkpoints of people's own in other programs' folders, whose headers are read for it."""
+        paths = (path for paths in self._elsewhere.values() for path in paths)
+        return self.cards | loose.cards(paths, self.cards, lambda path: self.known_as(path) is not None)
+
     def find(self, name: str) -> ModelCard:
         """Return the card called ``name``; raises `NotFound` (``model.unknown``)."""
-        return catalog.find(name, self.cards)
+        try:
+            return catalog.find(name, self.cards)
+        except NotFound:
+            return catalog.find(name, self.every_card)
 
     def installed(self) -> list[Installed]:
-        """Return every known model that is here, in the catalog's order."""
-        return [found for card in self.cards.values() if (found := self.look(card)) is not None]
+        """Return every model that is here, in the catalog's order, people's own checkpoints last."""
+        return [found for card in self.every_card.values() if (found := self.look(card)) is not None]
 
     def look(self, card: ModelCard) -> Installed | None:
         """Return where a model's files lie, or None if one is missing."""
@@ -166,7 +174,7 @@ class Store:
             share = Part(report, done / sum(sizes), (done + size) / sum(sizes))
             self._fetch(card, file, share)
             done += size
-        self.__dict__.pop("_elsewhere", None)
+        self._forget()
         found = self.look(card)
         if found is None:
             raise missing(card)
@@ -202,7 +210,7 @@ class Store:
             folder = self.models_dir / card.id
             self._copy(path, folder / card.files[0].name, report)
             (folder / STATED).write_text(_toml(card), encoding="utf-8")
-        self.__dict__.pop("cards", None)
+        self._forget()
         found = self.look(self.cards[card.id])
         if found is None:
             raise InputError(
@@ -244,7 +252,7 @@ class Store:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         with download.disk_errors(folder):
             shutil.rmtree(folder)
-        self.__dict__.pop("cards", None)
+        self._forget()
         return files
 
     def known_as(self, path: Path) -> ModelCard | None:
@@ -283,6 +291,11 @@ class Store:
             for path in layouts.weight_files(folder):
                 found.setdefault(path.name.lower(), []).append(path)
         return found
+
+    def _forget(self) -> None:
+        """Look anew at what there is."""
+        for name in ("cards", "every_card", "_elsewhere"):
+            self.__dict__.pop(name, None)
 
     def _fetch(self, card: ModelCard, file: ModelFile, report: Report) -> Path:
         stage = f"downloading {file.basename}"
@@ -344,7 +357,7 @@ class Store:
                 "'layout=image,mask image=0..1 mask=1=hole output=0..1'",
                 path=str(path),
             )
-        name = name or re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._") or "imported"
+        name = name or loose.id_of(path.stem) or "imported"
         if name in self.cards and not (self.models_dir / name / STATED).is_file():
             raise InputError(
                 f"there is a model {name!r} in the catalog, and {path} is not it",

@@ -80,7 +80,7 @@ def _learned(rooms: Rooms) -> list[dict[str, Any]]:
         return []
     store, where = rooms.models(), _place(rooms)
     erasers = installable(store.cards.values(), AUTOMATIC)
-    painters = [card for card in store.cards.values() if card.engine == "diffusion"]
+    painters = [card for card in store.every_card.values() if card.engine == "diffusion"]
     found: list[dict[str, Any]] = []
     for card in (*erasers, *(painters if "diffusion" in registry.every() else ())):
         here = store.look(card) is not None
@@ -113,7 +113,7 @@ def _place(rooms: Rooms, query: CheckQuery | None = None) -> Place:
 def check(query: Annotated[CheckQuery, Query()], request: Request) -> Response:
     """Say whether models will run here or on a card, with which settings, how much memory they take, how long."""
     rooms = rooms_of(request)
-    cards = catalog.load() if rooms.models is None else rooms.models().cards
+    cards = catalog.load() if rooms.models is None else rooms.models().every_card
     where, px = _place(rooms, query), ask.size(query.size)
     wanted = ask.subjects(cards).values() if query.model is None else [ask.subject(query.model, cards)]
     rows = [
@@ -135,7 +135,7 @@ def _is_here(rooms: Rooms, model: str) -> bool:
     if rooms.models is None:
         return False
     store = rooms.models()
-    return model in store.cards and store.look(store.cards[model]) is not None
+    return model in store.every_card and store.look(store.every_card[model]) is not None
 
 
 def _verdict(card: ModelCard, where: Place, *, here: bool) -> dict[str, str]:
