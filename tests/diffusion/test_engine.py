@@ -265,7 +265,8 @@ def test_strength_zero_changes_nothing(models):
 
 def test_a_replay_gives_the_same_bytes(models, tmp_path):
     Image.fromarray(picture()).save(tmp_path / "photo.png")
-    result = fill(models(), prompt="a red cat", seed=9, count=2)
+    params = {**SMALL, "model": models()}
+    result = reknit.fill(tmp_path / "photo.png", hole(), prompt="a red cat", seed=9, count=2, params=params)
     result.save(tmp_path / "out.png", index=1)
     text = Image.open(tmp_path / "out.png").text
     assert text["parameters"].startswith("a red cat\nSteps: 2, Sampler: DPM++ 2M, Schedule type: Karras")
