@@ -17,11 +17,11 @@ from reknit.diffusion.checkpoint import open_checkpoint
 from reknit.diffusion.placed import place
 from reknit.diffusion.placement import Placement
 from reknit.diffusion.stage_cache import StageCache
+from reknit.engines.diffusion_options import OPTIONS
 from reknit.engines.diffusion_painters import NativePainter, Order
 
-USUAL = {
-    "negative_prompt": "", "steps": 2, "guidance": 1.0, "strength": 1.0, "sampler": "euler", "scheduler": "normal",
-    "content": "original", "clip_skip": 0, "eta": None, "guidance_rescale": 0.0, "cache_skip": 0.0,
+USUAL = {option.name: option.default for option in OPTIONS} | {
+    "steps": 2, "guidance": 1.0, "sampler": "euler", "scheduler": "normal", "content": "original",
 }  # fmt: skip
 
 
