@@ -116,13 +116,14 @@ class Context:
     def weights(self, kind: str) -> dict[str, Path]:
         """Return the models of a kind of `MODEL_FOLDERS` by the name that graphs call them.
 
-        What the catalogue knows and has installed goes by its id, beside files in ComfyUI's folders.
+        Models that are installed and lie elsewhere go by their ids, beside files in ComfyUI's folders.
         """
         folders = [folder / name for folder in self.model_dirs for name in MODEL_FOLDERS[kind]]
         found = {name: path for name in _listed(folders, WEIGHTS) if (path := _first(folders, name))}
         if self.models is not None and kind in _ENGINES:
+            files = set(found.values())
             for model in self.models().installed():
-                if model.card.engine in _ENGINES[kind]:
+                if model.card.engine in _ENGINES[kind] and model.main not in files:
                     found.setdefault(model.card.id, model.main)
         return found
 
