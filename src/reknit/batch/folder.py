@@ -224,15 +224,20 @@ class Batch:
             return
         runner = self._runner()
         waiting: list[Item] = []
+        held: list[Outcome] = []
+        settled: list[Outcome] = []
 
         def take(most: int) -> list[Item]:
             if not waiting:
+                waiting.extend(reversed(self.ledger.take(max(AHEAD, most))))
+            if not waiting and held:  # what comes back of these is taken by the workers that are there
+                settled.extend(self._settled(held))
+                held.clear()
                 waiting.extend(reversed(self.ledger.take(max(AHEAD, most))))
             taken = [waiting.pop() for _ in range(min(most, len(waiting)))]
             self._weights.update((item.id, item.file_bytes + _UNSEEN_BYTES) for item in taken)
             return taken
 
-        held: list[Outcome] = []
         committed = time.monotonic()
         with closing(runner), closing(runner.run(take, self._stopping)) as outcomes:
             try:
@@ -241,12 +246,15 @@ class Batch:
                         held.append(outcome)
                     now = time.monotonic()
                     if held and (now - committed > COMMIT_S or len(held) >= COMMIT_MOST):
-                        committed, some, held = now, held, []
-                        yield from self._settled(some)
+                        committed = now
+                        settled.extend(self._settled(held))
+                        held.clear()
                     elif outcome is None:
                         yield None
+                    while settled:
+                        yield settled.pop(0)
             finally:
-                final = self._settled(held)
+                final = settled + self._settled(held)
                 self.ledger.give_back(item.id for item in waiting)
                 self.seconds += time.perf_counter() - start
         yield from final
