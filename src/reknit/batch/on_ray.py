@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
@@ -29,9 +29,6 @@ LOOK_S = 5.0
 """How often to look whether the cluster has grown."""
 ASK_S = 0.5
 """How often to ask what became of an actor that cannot be reached."""
-START_S = 5.0
-"""How long before another takes the place of an actor that did not come up: until a cluster sees that a node is gone,
-it goes on placing actors there."""
 
 
 class Actor:
@@ -157,16 +154,9 @@ class _Remote(Worker):
         try:
             self._node = answer.result()
             self.ready = True
-            self.events.put((self, None))
         except Exception as error:
             self._error = error
-            self._later(START_S, self.events.put, (self, None))
-
-    @staticmethod
-    def _later(seconds: float, call: Callable[..., None], *args: Any) -> None:
-        timer = threading.Timer(seconds, call, args)
-        timer.daemon = True
-        timer.start()
+        self.events.put((self, None))
 
     def _write(self, item: Item) -> None:
         self._actor.do.remote(json.dumps(item.to_dict())).future().add_done_callback(self._answered)
@@ -182,7 +172,9 @@ class _Remote(Worker):
     def _lost(self, error: BaseException | None) -> None:
         """Note why calls fail; while Ray does not know whether a process or a node is gone, ask it again."""
         if isinstance(error, self._ray.exceptions.ActorUnavailableError):
-            self._later(ASK_S, self._ask)
+            asking = threading.Timer(ASK_S, self._ask)
+            asking.daemon = True
+            asking.start()
             return
         self._error = error or ConnectionError("it could not be reached for a while")
         self.events.put((self, None))

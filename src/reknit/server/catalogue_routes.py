@@ -113,7 +113,9 @@ def _place(rooms: Rooms, query: CheckQuery | None = None) -> Place:
 def check(query: Annotated[CheckQuery, Query()], request: Request) -> Response:
     """Say whether models will run here or on a card, with which settings, how much memory they take, how long."""
     rooms = rooms_of(request)
-    cards = catalog.load() if rooms.models is None else rooms.models().every_card
+    store = None if rooms.models is None else rooms.models()
+    cards = catalog.load() if store is None else store.every_card
+    here = set[str]() if store is None else {found.card.id for found in store.installed()}
     where, px = _place(rooms, query), ask.size(query.size)
     wanted = ask.subjects(cards).values() if query.model is None else [ask.subject(query.model, cards)]
     rows = [
@@ -123,19 +125,12 @@ def check(query: Annotated[CheckQuery, Query()], request: Request) -> Response:
             px=px,
             steps=query.steps,
             count=query.count,
-            installed=_is_here(rooms, each.id),
+            installed=each.id in here,
             cards=cards,
         ).to_dict()
         for each in wanted
     ]
     return _packed(request, {"verdicts": rows})
-
-
-def _is_here(rooms: Rooms, model: str) -> bool:
-    if rooms.models is None:
-        return False
-    store = rooms.models()
-    return model in store.every_card and store.look(store.every_card[model]) is not None
 
 
 def _verdict(card: ModelCard, where: Place, *, here: bool) -> dict[str, str]:
