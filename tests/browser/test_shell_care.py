@@ -38,6 +38,20 @@ def test_a_mask_that_was_not_used_is_asked_about_before_it_goes(shell: Shell) ->
     name.get_by_text("third.png").wait_for()
 
 
+def test_a_closed_dialog_is_gone_at_once(shell: Shell) -> None:
+    shell.open()
+    left = shell.page.evaluate(
+        """async () => {
+          const { openDialog } = await import("./web/dialog.js");
+          openDialog("Title", () => document.createElement("p"));
+          document.querySelector("dialog").close();
+          await null; // still the same task: no frame comes in between
+          return document.querySelectorAll("dialog").length;
+        }"""
+    )
+    assert left == 0
+
+
 def test_what_the_engine_will_see_is_asked_before_the_first_job(shell: Shell) -> None:
     shell.open()
     shell.paint()

@@ -25,5 +25,8 @@ export function openDialog(title, build, { look = "", testid, must = false } = {
   dialog.addEventListener("cancel", (event) => must && event.preventDefault());
   document.body.append(dialog);
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => (dialog.remove(), resolve())));
+  // not the "close" event: that waits for a frame, and until then a closed dialog would stand beside the next one
+  return new Promise((resolve) =>
+    new MutationObserver(() => dialog.open || (dialog.remove(), resolve())).observe(dialog, { attributeFilter: ["open"] }),
+  );
 }
