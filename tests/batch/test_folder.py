@@ -375,11 +375,11 @@ def test_the_list_costs_little_a_picture_and_no_memory(tmp_path: Path) -> None:
 
 
 def test_workers_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reknit.batch.processes.free_bytes", lambda: 4 * 2**30)
+    monkeypatch.setattr("reknit.batch.processes.free_ram", lambda: (4 * 2**30, 8 * 2**30))
     monkeypatch.setattr("reknit.batch.processes.usable_threads", lambda: 16)
     assert workers_for(1_000_000)[0] == 9
     assert workers_for(300_000_000)[0] == 1
-    monkeypatch.setattr("reknit.batch.processes.free_bytes", lambda: 400 * 2**30)
+    monkeypatch.setattr("reknit.batch.processes.free_ram", lambda: (400 * 2**30, 512 * 2**30))
     assert workers_for(1_000_000) == (16, "16 CPU cores")
 
 

@@ -1,5 +1,6 @@
 """A1111's dialect: its real client, unchanged, against the real server; and what other clients send and expect."""
 
+import asyncio
 import base64
 import io
 import json
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reknit.server import a1111
 from tests.patience import PATIENCE_S, until
 from tests.server.live import Server, hole, photo, png
 
@@ -102,8 +104,16 @@ def test_the_client_s_questions_are_answered(client: Any) -> None:
     assert client.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert client.get_upscalers()[0]["name"] == "None" and client.get_latent_upscale_modes()
     memory = client.get_memory()
-    assert memory["ram"]["total"] > memory["ram"]["used"] > 0 and "error" in memory["cuda"]
+    assert memory["ram"]["total"] > memory["ram"]["used"] > 0 and set(memory["cuda"]) & {"error", "system"}
     client.refresh_checkpoints()
+
+
+def test_a_card_s_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = {"nvidia-smi": "NVIDIA GeForce RTX 3060, 12288, 9216\n"}
+    monkeypatch.setattr("reknit.planner.machine.say", lambda tool, *_: lines.get(tool, ""))
+    cuda = json.loads(asyncio.run(a1111.memory()).body)["cuda"]
+    assert cuda["system"] == {"free": 9 * 2**30, "used": 3 * 2**30, "total": 12 * 2**30}
+    assert cuda["active"] == {"current": 0, "peak": 0} and cuda["events"] == {"retries": 0, "oom": 0}
 
 
 def test_the_client_chooses_a_model(client: Any, server: Server) -> None:

@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from reknit.batch.item import Item, Outcome, Setup
@@ -22,6 +21,7 @@ from reknit.batch.line import HELD
 from reknit.batch.pool import Events, Pool, Worker
 from reknit.config import usable_threads
 from reknit.core.errors import ExternalError
+from reknit.core.system import free_ram, say
 
 BASE_BYTES = 250 * 2**20
 """What a worker needs before its first picture."""
@@ -32,27 +32,12 @@ _START = "from reknit.batch.worker import main; main()"
 _END_S = 5.0  # how long a worker may take to end by itself
 
 
-def free_bytes() -> int | None:
-    """Return how much memory is free to this process: the machine's, or what its container may still use."""
-    with suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-        with suppress(OSError, ValueError):
-            group = Path("/sys/fs/cgroup")
-            most = int((group / "memory.max").read_text(encoding="ascii"))
-            free = min(free, most - int((group / "memory.current").read_text(encoding="ascii")))
-        return free
-    return None
-
-
 def gpus() -> int:
     """Return how many NVIDIA devices this process may see."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen is not None:
         return len([name for name in seen.split(",") if name not in ("", "-1")])
-    with suppress(OSError):
-        return len(list(Path("/proc/driver/nvidia/gpus").iterdir()))
-    return 0
+    return len(say("nvidia-smi", "--query-gpu=index", "--format=csv,noheader").split())
 
 
 def workers_for(largest_px: int, *, on_gpu: bool = False) -> tuple[int, str]:
@@ -66,10 +51,10 @@ def workers_for(largest_px: int, *, on_gpu: bool = False) -> tuple[int, str]:
         One worker a GPU, if there are any.
     """
     cores = usable_threads()
-    if on_gpu and gpus():
-        return gpus(), f"{gpus()} GPU{'s' * (gpus() > 1)}"
-    free = free_bytes()
-    if free is not None:
+    if on_gpu and (cards := gpus()):
+        return cards, f"{cards} GPU{'s' * (cards > 1)}"
+    free, total = free_ram()
+    if total:
         need = BASE_BYTES + largest_px * PIXEL_BYTES
         fit = max(1, int(_SHARE * free / need))
         if fit < cores:

@@ -21,7 +21,7 @@ from reknit.core import exif, parameters
 from reknit.core.errors import Cancelled
 from reknit.server import a1111_lists as lists
 from reknit.server import a1111_work as work
-from reknit.server import errands, metrics
+from reknit.server import errands
 from reknit.server.a1111_control import TITLE, Unit, unit_of
 from reknit.server.a1111_progress import Desk, Running, desk_of
 from reknit.server.a1111_work import DRAWN_SEEDS, Asked, Complaint, Img2Img, Inpaint, Made, Order
@@ -225,12 +225,25 @@ async def loras(request: Request) -> Response:
 
 @router.get("/memory")
 async def memory() -> Response:
-    """Say how much memory there is, of the machine and of this process."""
-    used = metrics.resident_bytes()
-    total = metrics.machine_bytes()
-    return Json(
-        {"ram": {"free": total - used, "used": used, "total": total}, "cuda": {"error": "unavailable"}}
-    )
+    """Say how much memory there is, and is free, of the machine and of its graphics device."""
+    return Json(await asyncio.to_thread(_memory))
+
+
+def _memory() -> dict[str, Any]:
+    from reknit.planner.machine import here
+
+    def shares(free: float, total: float) -> dict[str, int]:
+        return {"free": int(free), "used": int(total - free), "total": int(total)}
+
+    machine = here(threads=1)
+    device = machine.device
+    if device.backend != "cuda":
+        cuda: dict[str, Any] = {"error": "unavailable"}
+    else:  # models live in the worker: this process allocates nothing there
+        cuda = {"system": shares(machine.free, device.memory_gib * 2**30)}
+        cuda |= {of: {"current": 0, "peak": 0} for of in ("active", "allocated", "reserved", "inactive")}
+        cuda["events"] = {"retries": 0, "oom": 0}
+    return {"ram": shares(machine.ram, machine.ram_total), "cuda": cuda}
 
 
 class _Picture(BaseModel):

@@ -84,14 +84,6 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def machine_bytes() -> int:
-    """Return the machine's memory in bytes, 0 where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 0
-
-
 class Observed:
     """The outermost ASGI layer: counts, logs, and answers for an application that failed."""
 
