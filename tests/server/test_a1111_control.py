@@ -29,6 +29,9 @@ def painting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     networks.mkdir(parents=True)
     for name in (CANNY, "control_v11p_sd15_inpaint"):
         (networks / f"{name}.safetensors").touch()
+    looks = root / "models" / "Lora" / "looks"
+    looks.mkdir(parents=True)
+    (looks / "Film Look.safetensors").touch()
     plugins = str(Path(__file__).with_name("plugins"))
     with Server.started(root, "--models-dir", str(root / "models"), PYTHONPATH=plugins) as server:
         yield server
@@ -149,3 +152,10 @@ def test_clients_are_told_what_there_is(painting: Server) -> None:
         assert client.controlnet_version() == 3
     assert painting.client.get("/controlnet/settings").json() == {"control_net_unit_count": 1}
     assert painting.client.post("/controlnet/detect", json={}).status_code in (404, 405)
+
+
+def test_loras_are_listed_where_a1111_keeps_them(painting: Server) -> None:
+    with client_of(painting) as client:
+        (found,) = client.get_loras()
+    assert found["name"] == found["alias"] == "Film Look"
+    assert Path(found["path"]).parts[-3:] == ("Lora", "looks", "Film Look.safetensors")

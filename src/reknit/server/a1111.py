@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -217,10 +218,15 @@ async def scripts() -> Response:
 
 @router.get("/loras")
 async def loras(request: Request) -> Response:
-    """List the LoRA files in the folder ``loras`` of the models folder."""
-    folder = rooms_of(request).settings.models / "loras"
-    found = await asyncio.to_thread(lambda: sorted(folder.glob("*.safetensors")))
-    return Json([{"name": p.stem, "alias": p.stem, "path": p.name, "metadata": {}} for p in found])
+    """List the LoRA files that prompts may name, wherever on this machine they were found."""
+    found = await asyncio.to_thread(_loras, rooms_of(request))
+    return Json([{"name": p.stem, "alias": p.stem, "path": str(p), "metadata": {}} for p in found])
+
+
+def _loras(rooms: Rooms) -> list[Path]:
+    from reknit.diffusion import sources
+
+    return sorted(sources.kept("LoRA", rooms.models() if rooms.models else None).values())
 
 
 @router.get("/memory")
