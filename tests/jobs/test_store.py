@@ -74,6 +74,17 @@ def test_the_same_key_is_the_same_job(store: Store) -> None:
     assert len(store.list()) == 1
 
 
+def test_half_a_character_is_refused_and_any_result_kept(store: Store) -> None:
+    with pytest.raises(InputError) as caught:
+        store.submit("fill", {"params": {"prompt": "a\ud83d"}})
+    assert caught.value.code == "jobs.text" and not store.list()
+    store.submit("fill", {"params": {"prompt": "a😀"}})
+    job = store.claim("w", 60)
+    assert job is not None and job.payload["params"]["prompt"] == "a😀"
+    ended = store.finish(job, {"file": "caf\udce9.png"})
+    assert ended is not None and ended.result == {"file": "caf\udce9.png"}
+
+
 def test_a_job_is_found_by_its_key(store: Store) -> None:
     job, _ = store.submit("fill", {}, key="mine")
     assert store.keyed("mine") == job

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from reknit.server import openai
 from reknit.server.guard import COOKIE, Guard, Rules, host_name
 from reknit.server.pace import Pace
 from tests.server.asgi import Client
@@ -150,7 +151,13 @@ def test_a_body_without_a_length_is_counted() -> None:
         for _ in range(2):
             yield b"a" * 60
 
-    assert refused(client(max_json_bytes=100).post("/x", content=chunks()), 413, "guard.body")
+    app = client(max_json_bytes=100)
+    assert refused(app.post("/x", content=chunks()), 413, "guard.body")
+    told = Client(Guard(echo, Rules(max_json_bytes=100), {"/v1": openai.of_problem}), HERE)
+    for content in (chunks(), b"a" * 101):
+        answer = told.post("/v1/x", content=content)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "guard.body")
+        assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "9" * 30, "0x10", ""])

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from reknit.core.errors import ExternalError, InputError, NotFound, Unavailable
+from reknit.server import openai
 from reknit.server.log import JsonLines
 from reknit.server.metrics import Metrics, Observed, family, resident_bytes
 from reknit.server.problem import of_error
@@ -49,6 +50,17 @@ def test_an_unexpected_error_is_a_problem_without_details(caplog: pytest.LogCapt
     assert (response.status_code, response.json()["code"]) == (500, "internal")
     assert "secret" not in response.text
     assert "secret detail" in caplog.text
+
+
+def test_an_unexpected_error_is_told_in_the_words_of_its_dialect() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    client = Client(Observed(app, Metrics(), {"/v1": openai.of_problem}))
+    response = client.post("/v1/images/edits")
+    assert response.headers["x-should-retry"] == "false"
+    assert response.json()["error"]["type"] == "server_error"
+    assert "error" not in client.get("/api/v1/health").json()
 
 
 @pytest.mark.parametrize(

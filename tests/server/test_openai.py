@@ -118,7 +118,8 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ({"mask": png(np.zeros((128, 128, 4), np.uint8))}, "mask_required", "mask"),
     ({"mask": None}, "mask_required", "mask"),
     ({"n": 11}, "invalid_value", "n"),
-    ({"size": "huge"}, "invalid_value", "size"),
+    ({"size": "7x7"}, "invalid_value", "size"),
+    ({"quality": "best"}, "invalid_value", "quality"),
     ({"prompt": ""}, "missing_required_parameter", "prompt"),
     ({"output_format": "gif"}, "invalid_value", "output_format"),
     ({"extra_body": {"steps": "many"}}, "invalid_type", "steps"),
@@ -156,6 +157,13 @@ def test_other_refusals_have_their_classes(client: Any, server: Server, tmp_path
         assert caught.value.code == "invalid_api_key"
         with client_of(locked, api_key="a-good-token") as right:
             assert right.models.list().data
+
+
+def test_half_a_character_is_refused(painting: Server) -> None:
+    body, json = b'{"prompt": "a\\ud83d", "size": "64x64"}', {"Content-Type": "application/json"}
+    answer = painting.client.post("/v1/images/generations", content=body, headers=json)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (400, "false")
+    assert answer.json()["error"]["code"] == "jobs.text"
 
 
 def test_a_failure_is_not_repeated(painting: Server, painter: Any) -> None:

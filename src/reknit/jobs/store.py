@@ -140,11 +140,13 @@ class Store:
         Raises
         ------
         InputError
-            ``jobs.key-reused``: the key belongs to a job with another kind or payload.
+            ``jobs.key-reused``: the key belongs to a job with another kind or payload; ``jobs.text``: a text in
+            the payload is no Unicode.
         Unavailable
             ``jobs.queue-full``: ``max_queued`` jobs wait already.
         """
         text = _json(payload)
+        _must_be_unicode(payload)
         with self._transaction():
             known = self._rows(f"SELECT {COLUMNS} FROM job WHERE key = :key", key=key)
             if known:
@@ -486,7 +488,19 @@ class Store:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _must_be_unicode(payload: Mapping[str, Any]) -> None:
+    """Refuse halves of surrogate pairs, which JSON can carry and nothing after it: no tokenizer, no file."""
+    try:
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a text holds {error.object[error.start]!a}, half of a surrogate pair",
+            code="jobs.text",
+            hint="send whole characters, as UTF-8 or as both halves",
+        ) from None
 
 
 def _job(row: tuple[Any, ...]) -> Job:

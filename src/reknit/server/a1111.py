@@ -341,7 +341,7 @@ def refused(error: Exception) -> Response:
 
 def of_problem(problem: Problem) -> Response:
     """Return a problem in the original's form; a wrong request that it would only find while working is a 500."""
-    status = problem.status if problem.status in (401, 403, 404, 413, 421, 429, 431, 503) else 500
+    status = problem.status if problem.status in (401, 403, 404, 408, 413, 421, 429, 431, 503) else 500
     words = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
     return _told(status, problem.code, words, dict(problem.headers))
 

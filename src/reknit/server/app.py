@@ -94,7 +94,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     shapes = {start: refused for start, (_, refused) in DIALECTS.items()}
     app.add_middleware(HeadAsGet)
     app.add_middleware(Guard, rules=settings.rules, shapes=shapes)
-    app.add_middleware(Observed, metrics=app.state.metrics)
+    app.add_middleware(Observed, metrics=app.state.metrics, shapes=shapes)
     for routes in (job_routes, batch_routes, picture_routes, select_routes, catalogue_routes):
         app.include_router(routes.router, dependencies=[Depends(known_query)])
     for dialect in (a1111_progress, a1111_control, a1111_extras, a1111, openai):

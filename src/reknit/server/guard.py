@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reknit.server.pace import Body, Buckets, Pace, Refused, too_long
-from reknit.server.problem import Problem, Shape, Start
+from reknit.server.problem import Problem, Shape, Start, shaped
 
 COOKIE = "reknit_token"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -53,6 +53,8 @@ ENTER = (
     '<title>Reknit</title><a href="/">Reknit</a>'
 )
 LINGER_S = 2.0
+CLOSING = (408, 413, 431)
+"""After these the rest of the request is not read: the connection ends with the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +152,7 @@ class Guard:
             await self._app(scope, body, sending)
         except Refused:
             if not sending.started and body.problem is not None:
-                await _closing(body.problem)(scope, receive, sending)
+                await self._answer(scope, body.problem)(scope, receive, sending)
 
     async def _shake(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a WebSocket's handshake through, or answer it as a request."""
@@ -167,11 +169,8 @@ class Guard:
         """Return a refusal in the words of the address that was asked for."""
         if isinstance(refusal, Response):
             return refusal
-        shape = next(
-            (shape for start, shape in self._shapes.items() if scope["path"].startswith(start)), None
-        )
-        response = refusal.response() if shape is None else shape(refusal)
-        if refusal.status == 431:
+        response = shaped(refusal, scope["path"], self._shapes)
+        if refusal.status in CLOSING:
             response.headers["Connection"] = "close"
         return response
 
@@ -261,7 +260,7 @@ class Guard:
 
     async def _refuse_body(self, scope: Scope, receive: Receive, send: Send, head: _Head, limit: int) -> None:
         """Refuse a body by its declared length; read a little of it, so that the client sees the answer."""
-        response = _closing(too_long(limit))
+        response = self._answer(scope, too_long(limit))
         await send({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
         if not head.get(b"expect"):
@@ -351,9 +350,3 @@ def _cookie(header: str) -> str:
         if name == COOKIE:
             return value.strip('"')
     return ""
-
-
-def _closing(problem: Problem) -> Response:
-    response = problem.response()
-    response.headers["Connection"] = "close"
-    return response

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reknit.server.problem import of_error
+from reknit.server.problem import Shape, Start, of_error, shaped
 
 ACCESS = logging.getLogger("reknit.access")
 BOUNDS_S = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
@@ -87,9 +87,10 @@ def resident_bytes() -> int:
 class Observed:
     """The outermost ASGI layer: counts, logs, and answers for an application that failed."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, shapes: Mapping[Start, Shape] | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._shapes = shapes or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand over to the application and note how it went."""
@@ -109,7 +110,7 @@ class Observed:
         except Exception as error:
             if status:
                 raise
-            await of_error(error).response()(scope, receive, noting)
+            await shaped(of_error(error), scope["path"], self._shapes)(scope, receive, noting)
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "other")

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,60 +22,27 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response, StreamingResponse
 
 from reknit.core.errors import Cancelled, InputError, ReknitError
+from reknit.core.fit import resampled
+from reknit.core.geometry import Size
 from reknit.core.image import Photo
 from reknit.server import errands, streams
-from reknit.server.a1111_images import CROP, resized
 from reknit.server.errands import Errand, JobFailed, Pixels
 from reknit.server.offers import Offer, named, offers
+from reknit.server.openai_wish import Complaint, Wish, wish_of
 from reknit.server.problem import Json, Problem, of_any
 from reknit.server.rooms import Rooms, rooms_of
 
 START = "/v1"
 THEIRS = ("dall-e", "gpt-image", "chatgpt-image")
 """What clients say by habit; it means the first model here."""
-FORMATS = ("png", "jpeg", "webp")
-MAX_N = 10
-MAX_PARTIAL = 3
-MAX_SIDE = 8192
 MAX_IMAGES = 16
-MAX_FILES, MAX_FIELDS, MAX_PROMPT = 64, 100, 32_000
+MAX_FILES, MAX_FIELDS = 64, 100
 WHOLE_STRENGTH = 0.75
 """How much a picture without a mask is changed, unless the request says."""
 RETRYABLE = frozenset({"jobs.queue-full", "guard.rate"})
 ASKED_WRONGLY = ("image.", "mask.", "option.", "request.")
 
 router = APIRouter(prefix=START, tags=["openai"], include_in_schema=False)
-
-
-class Complaint(ReknitError):
-    """A wrong request, in OpenAI's words: which field is wrong, and why."""
-
-    def __init__(self, message: str, *, param: str | None, why: str, status: int = 400) -> None:
-        super().__init__(message, code="request.value")
-        self.param = param
-        self.why = why
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a request asks for, whatever form it came in."""
-
-    prompt: str
-    model: str | None = None
-    n: int = 1
-    size: tuple[int, int] | None = None
-    as_url: bool = False
-    output_format: str = "png"
-    quality: int | None = None
-    stream: bool = False
-    partial_images: int = 0
-    seed: int = -1
-    engine: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    def params(self, offer: Offer) -> dict[str, Any]:
-        """Return the engine's options; what it has no option for is left out."""
-        return offer.params({"prompt": self.prompt, **self.engine})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +72,7 @@ async def edits(request: Request) -> Response:
         raise Complaint("the field 'image' is missing", param="image", why="missing_required_parameter")
     if len(pictures) > MAX_IMAGES:
         raise Complaint(f"at most {MAX_IMAGES} images", param="image", why="array_above_max_length")
-    wish, mask = _wish(texts), (files.get("mask") or [None])[0]
+    wish, mask = wish_of(texts, rooms.pictures.limits), (files.get("mask") or [None])[0]
     offer = await asyncio.to_thread(_offer, rooms, wish.model)
     for number, further in enumerate(pictures[1:], 1):  # no engine here takes after them; they must be right
         await asyncio.to_thread(_photo, rooms, further, f"image[{number}]")
@@ -124,7 +90,7 @@ async def generations(request: Request) -> Response:
         given = None
     if not isinstance(given, dict):
         raise Complaint("the body is not a JSON object", param=None, why="invalid_json")
-    wish = _wish(given)  # pyright: ignore[reportUnknownArgumentType]
+    wish = wish_of(given, rooms.pictures.limits)  # pyright: ignore[reportUnknownArgumentType]
     offer = await asyncio.to_thread(_offer, rooms, wish.model)
     _must_paint(offer)
     width, height = wish.size or (offer.native_px, offer.native_px)
@@ -165,88 +131,6 @@ async def _form(request: Request) -> tuple[dict[str, Any], dict[str, list[bytes]
             else:
                 texts[plain] = value
     return texts, files
-
-
-def _wish(given: Mapping[str, Any]) -> Wish:
-    prompt = given.get("prompt")
-    if not isinstance(prompt, str) or not prompt:
-        raise Complaint("the field 'prompt' is missing", param="prompt", why="missing_required_parameter")
-    if len(prompt) > MAX_PROMPT:
-        raise Complaint("the prompt is too long", param="prompt", why="string_above_max_length")
-    output = str(given.get("output_format") or "png").lower()
-    if output not in FORMATS:
-        raise Complaint(
-            f"output_format is one of {', '.join(FORMATS)}", param="output_format", why="invalid_value"
-        )
-    answer = given.get("response_format") or "b64_json"
-    if answer not in ("url", "b64_json"):
-        raise Complaint("response_format is url or b64_json", param="response_format", why="invalid_value")
-    compression = _number(given, "output_compression", 100, 0, 100)
-    engine: dict[str, Any] = {
-        name: _number(given, name, None, low, high, kind)
-        for name, low, high, kind in (
-            ("steps", 1, 1000, int),
-            ("strength", 0, 1, float),
-            ("guidance", 0, 100, float),
-        )
-        if given.get(name) is not None
-    }
-    if given.get("negative_prompt"):
-        engine["negative_prompt"] = str(given["negative_prompt"])
-    return Wish(
-        prompt=prompt,
-        model=None if given.get("model") is None else str(given["model"]),
-        n=_number(given, "n", 1, 1, MAX_N),
-        size=_size(given.get("size")),
-        as_url=answer == "url",
-        output_format=output,
-        quality=None if output == "png" else max(1, compression),
-        stream=_flag(given, "stream"),
-        partial_images=_number(given, "partial_images", 0, 0, MAX_PARTIAL),
-        seed=_number(given, "seed", -1, -1, 2**32 - 1),
-        engine=engine,
-    )
-
-
-def _number(
-    given: Mapping[str, Any],
-    name: str,
-    usual: Any,
-    low: float,
-    high: float,
-    kind: type[int] | type[float] = int,
-) -> Any:
-    value = given.get(name)
-    if value is None or value == "":
-        return usual
-    try:
-        number = kind(value)
-    except (TypeError, ValueError):
-        raise Complaint(
-            f"{name} must be a number, not {str(value)[:100]!r}", param=name, why="invalid_type"
-        ) from None
-    if isinstance(value, bool) or not low <= number <= high:
-        raise Complaint(f"{name} must be {low} to {high}", param=name, why="invalid_value")
-    return number
-
-
-def _flag(given: Mapping[str, Any], name: str) -> bool:
-    value = given.get(name)
-    if value in (None, "", False, "false", "0"):
-        return False
-    if value in (True, "true", "1"):
-        return True
-    raise Complaint(f"{name} must be true or false", param=name, why="invalid_type")
-
-
-def _size(text: Any) -> tuple[int, int] | None:
-    if text in (None, "", "auto"):
-        return None
-    found = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", str(text))
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise Complaint("size is WIDTHxHEIGHT, such as 1024x1024, or auto", param="size", why="invalid_value")
-    return width, height
 
 
 def _offer(rooms: Rooms, name: str | None) -> Offer:
@@ -352,9 +236,23 @@ def _files(rooms: Rooms, wish: Wish, work: Work, result: Mapping[str, Any]) -> l
     for each in errands.made(rooms, result):
         pixels = work.composed(each)
         if wish.size is not None:
-            pixels = resized(CROP, pixels, *wish.size)
+            pixels = covering(pixels, *wish.size)
         files.append(errands.encoded(pixels, container=wish.output_format, quality=wish.quality))
     return files
+
+
+def covering(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Return a picture scaled to cover a size, what stands over cut off on both sides.
+
+    It is cut before it is scaled, so that a strip is never larger than what is asked for.
+    """
+    had_height, had_width = pixels.shape[:2]
+    wide, tall = had_width * height, had_height * width
+    new_width = had_width if wide <= tall else max(1, round(tall / height))
+    new_height = had_height if tall <= wide else max(1, round(wide / width))
+    left, top = (had_width - new_width) // 2, (had_height - new_height) // 2
+    cut = pixels[top : top + new_height, left : left + new_width]
+    return np.ascontiguousarray(resampled(cut, Size(width=width, height=height)))
 
 
 def _datum(request: Request, wish: Wish, file: bytes) -> dict[str, str]:

@@ -111,6 +111,12 @@ Shape = Callable[[Problem], Response]
 """How a dialect tells a problem."""
 
 
+def shaped(problem: Problem, path: str, shapes: Mapping[Start, Shape]) -> Response:
+    """Return the response that tells ``problem``, in the words of the dialect whose address ``path`` is."""
+    shape = next((shape for start, shape in shapes.items() if path.startswith(start)), None)
+    return problem.response() if shape is None else shape(problem)
+
+
 def of_any(error: BaseException) -> Problem:
     """Return the problem that tells about an error of Reknit or of the web framework."""
     if isinstance(error, RequestValidationError):
