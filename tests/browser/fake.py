@@ -49,6 +49,10 @@ GROW = {
     "name": "grow", "type": "number", "minimum": 0, "maximum": 512, "default": 2.0, "x-unit": "px",
     "description": "Grow the hole by this much.", "important": False,
 }  # fmt: skip
+PREVIEW = {
+    "image": "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7",
+    "width": 1, "height": 1, "box": [200, 180, 440, 300],
+}  # fmt: skip
 ENGINES = [
     {
         "name": "exemplar",
@@ -74,6 +78,7 @@ class World:
     delay_s: float = 0.15
     error: dict[str, Any] | None = None
     refusal: tuple[int, dict[str, Any]] | None = None
+    paints: bool = False
     token: str = ""
     engines: list[dict[str, Any]] = field(default_factory=lambda: list(ENGINES))
     models: list[dict[str, Any]] = field(default_factory=list)
@@ -82,6 +87,7 @@ class World:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     submitted: list[dict[str, Any]] = field(default_factory=list)
+    hurried: set[str] = field(default_factory=set)
     planned: list[dict[str, Any]] = field(default_factory=list)
     listeners: list[queue.Queue[tuple[str, Any]]] = field(default_factory=list)
 
@@ -125,12 +131,14 @@ class World:
                 "stage": "fill",
                 "fraction": spent / self.delay_s,
                 "seconds_left": self.delay_s - spent,
-                "preview": None,
+                "preview": PREVIEW if self.paints else None,
             }
             self.publish("progress", part)
             time.sleep(min(0.05, self.delay_s / 2))
             if job["state"] == "cancelled":
                 return
+            if job["id"] in self.hurried:
+                break
         if self.error:
             self.change(job, state="failed", finished=time.time(), error={"facts": {}, **self.error})
         else:
@@ -227,6 +235,9 @@ class Handler(BaseHTTPRequestHandler):
             self._json(202, self.world.submit(path[0], json.loads(body), self.headers["Idempotency-Key"]))
         elif path[0] == "plan":
             self._json(200, self.world.plan(json.loads(body)))
+        elif path[-1] == "hurry":
+            self.world.hurried.add(path[1])
+            self._json(200, self.world.jobs[path[1]])
         elif path[-1] == "cancel":
             job = self.world.jobs[path[1]]
             self.world.change(job, state="cancelled", finished=time.time())

@@ -28,7 +28,7 @@ PHONE = {
 SIZE = (640, 480)
 BUDGET_BYTES = 90_000
 PROMPT = {"name": "prompt", "type": "string", "default": "", "description": "what to draw", "important": True}
-TEXT_ENGINE = {
+TEXT_ENGINE: dict[str, Any] = {
     "name": "painter",
     "title": "Paints from words",
     "seeded": True,

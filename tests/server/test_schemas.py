@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from reknit.core.errors import InputError
 from reknit.core.request import FILL_OPTIONS
+from reknit.diffusion import control_pictures
 from reknit.engines import registry
+from reknit.engines.diffusion import DIFFUSION
 from reknit.pipeline import canvas, defects
 from reknit.server.problem import of_validation
 from reknit.server.schemas import ExtendBody, FillBody, RepairBody, engine_out, option_out
@@ -120,6 +122,10 @@ def test_engines_tell_their_options_with_ranges() -> None:
     assert quality["enum"] == ["draft", "normal", "best"]
     assert quality["default"] == "normal"
     assert quality["important"] is True
+    painter = engine_out(DIFFUSION.spec)
+    assert (painter["hurries"], told["hurries"]) == (True, False)
+    followed = next(option for option in painter["options"] if option["name"] == "control_image")
+    assert (followed["x-names"], followed["examples"]) == ("picture", list(control_pictures.MADE))
     grow = option_out(next(o for o in FILL_OPTIONS if o.name == "grow"))
     assert (grow["x-unit"], grow["minimum"], grow["maximum"]) == ("px", 0, 512)
 

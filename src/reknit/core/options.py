@@ -38,6 +38,8 @@ class Option:
     names : {'', 'model', 'picture'}
         What of this machine the value may name by a path. Strangers, who ask over HTTP, may name models by their ids
         and pictures by those of their uploads, and no files.
+    examples : tuple of str
+        For text: values to offer; others are taken, too.
     help : str
         One sentence.
     """
@@ -51,6 +53,7 @@ class Option:
     choices: tuple[str, ...] = ()
     unit: str = ""
     names: Literal["", "model", "picture"] = ""
+    examples: tuple[str, ...] = ()
 
     def check(self, value: Any) -> Any:
         """Return ``value`` as this option's type, or raise `InputError`.
@@ -123,6 +126,10 @@ class Option:
             out["maximum"] = self.maximum
         if self.unit:
             out["x-unit"] = self.unit
+        if self.names:
+            out["x-names"] = self.names
+        if self.examples:
+            out["examples"] = list(self.examples)
         return out
 
 

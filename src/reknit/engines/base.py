@@ -64,6 +64,9 @@ class EngineSpec:
         Whether different seeds give different fills.
     needs_model : bool
         Whether it runs a model that must be installed; its option ``model`` names one.
+    hurries : bool
+        Whether work that is hurried ends after its step, with the picture as far as it came; while it can, it tells
+        previews. Others go on to their end.
     native_depth : bool
         True: takes and returns uint8 and uint16 crops of 3 or 4 channels (the fourth is alpha).
         False: gets uint8 RGB and the pipeline carries depth and alpha.
@@ -89,6 +92,7 @@ class EngineSpec:
     match_rim: bool = False
     seeded: bool = False
     needs_model: bool = False
+    hurries: bool = False
     native_depth: bool = False
     side_by_side: bool = True
     seconds_per_hole_px: float = 1e-6

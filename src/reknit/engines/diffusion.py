@@ -143,6 +143,7 @@ DIFFUSION = DiffusionEngine(
         match_rim=True,
         seeded=True,
         needs_model=True,
+        hurries=True,
         side_by_side=False,
         seconds_per_hole_px=0,
         seconds_per_region=60.0,

@@ -137,6 +137,7 @@ OPTIONS: tuple[Option, ...] = (
         help="what it follows: a picture of the photo's view, or inpaint, canny or photo, which are made from the "
         "photo; by default what the ControlNet's name says",
         names="picture",
+        examples=("inpaint", "canny", "photo"),
     ),
     Option(
         name="control_strength",

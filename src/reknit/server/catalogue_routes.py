@@ -45,10 +45,13 @@ router = APIRouter(tags=["catalogue"])
 @router.get("/api/v1/engines", responses={200: {"model": EnginesOut}}, operation_id="engines")
 def engines(request: Request) -> Response:
     """List the engines with their options, and the knobs that every fill has, with this server's defaults."""
-    usual = rooms_of(request).settings.defaults
+    settings = rooms_of(request).settings
+    usual = settings.defaults
     knobs = (replace(option, default=usual.get(option.name, option.default)) for option in FILL_OPTIONS)
     told = [option_out(option, important=option.name in IMPORTANT) for option in knobs]
-    return _packed(request, {"engines": _engines(), "request": told})
+    here = settings.ray is None  # a replica elsewhere is not told to hurry
+    found = [{**engine, "hurries": engine["hurries"] and here} for engine in _engines()]
+    return _packed(request, {"engines": found, "request": told})
 
 
 @cache

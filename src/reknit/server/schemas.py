@@ -316,6 +316,9 @@ class EngineOut(BaseModel):
     title: str
     seeded: bool
     needs_model: bool = Field(description="Whether it runs a model, named by its option `model`.")
+    hurries: bool = Field(
+        description="Whether `POST jobs/{id}/hurry` ends its work early; it does from the first preview on."
+    )
     options: list[OptionOut]
 
 
@@ -432,5 +435,6 @@ def engine_out(spec: EngineSpec) -> dict[str, Any]:
         "title": spec.title,
         "seeded": spec.seeded,
         "needs_model": spec.needs_model,
+        "hurries": spec.hurries,
         "options": [option_out(option, important=i < 2) for i, option in enumerate(spec.options)],
     }

@@ -71,9 +71,11 @@
  * @property {number} [minimum]
  * @property {number} [maximum]
  * @property {string} [x-unit]
+ * @property {string} [x-names]  "picture": its value may be the id of an upload
+ * @property {string[]} [examples]
  * @property {boolean} [important]
  */
-/** @typedef {{name: string, title: string, seeded: boolean, needs_model: boolean, options: OptionSchema[]}} Engine */
+/** @typedef {{name: string, title: string, seeded: boolean, needs_model: boolean, hurries?: boolean, options: OptionSchema[]}} Engine */
 /** @typedef {{level: "fits" | "offload" | "wont-fit" | "unknown", reason: string}} Verdict */
 /** @typedef {{name: string, engine: string, title: string, installed: boolean, verdict: Verdict}} Model */
 /** @typedef {{mask: string, box: Box, area_px: number, method: string}} Selection */
@@ -341,6 +343,11 @@ export class Api {
   /** @param {string} id @returns {Promise<Job>} */
   cancel(id) {
     return this.#json(`jobs/${id}/cancel`, { method: "POST" });
+  }
+
+  /** @param {string} id @returns {Promise<Job>} */
+  hurry(id) {
+    return this.#json(`jobs/${id}/hurry`, { method: "POST" });
   }
 
   /** @param {string} id @returns {Promise<Job>} */

@@ -60,7 +60,7 @@ function watchDrops(take) {
   addEventListener("drop", (event) => {
     depth = 0;
     sign.hidden = true;
-    if (!mayHold(event) || !event.dataTransfer) return;
+    if (event.defaultPrevented || !mayHold(event) || !event.dataTransfer) return;
     event.preventDefault();
     takeDrop(event.dataTransfer, take);
   });

@@ -36,6 +36,8 @@ export class Jobs extends EventTarget {
   #listening = null;
   #followed = 0;
   online = true;
+  /** What does the work. @type {import("./api.js").Engine[]} */
+  engines = [];
 
   /** @param {Api} api */
   constructor(api) {

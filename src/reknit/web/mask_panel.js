@@ -1,12 +1,14 @@
 // @ts-check
 /** The panel of the whole mask: grow, shrink, feather, invert, clear, files, looks, and what the engine will see. */
 
-import { byId, h, slider, toggle } from "./dom.js";
+import { byId, fetchPanelStyles, h, slider, toggle } from "./dom.js";
 import { icon } from "./icons.js";
 import { complain } from "./notices.js";
 import { say } from "./strings.js";
 
 /** @typedef {import("./editor.js").Editor} Editor */
+
+await fetchPanelStyles();
 
 const COLOURS = { pink: "#ff3d81", orange: "#ff9a1f", green: "#19c37d", blue: "#2f8cff", white: "#ffffff" };
 /** By how much to grow, shrink or feather, px; as it was chosen last. */

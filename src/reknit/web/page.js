@@ -58,7 +58,8 @@ class Page {
     drawWelcome({ sample: () => this.openSample(), earlier: null });
     this.jobs.start();
     const [{ engines, request }, { models }] = await Promise.all([patiently(() => this.api.engines()), patiently(() => this.api.models())]);
-    const parameters = new Parameters({ engines, request, models });
+    this.jobs.engines = engines;
+    const parameters = new Parameters({ engines, request, models }, this.api);
     const actions = new Actions({ api: this.api, jobs: this.jobs, editor: this.editor, parameters });
     actions.finished = (done) => this.#finished(done);
     actions.addEventListener("change", () => this.sessions.touch());

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * How a job is to be done: engine, its options as its schema describes them, seed, variations, presets. Draws the
- * form and gives the fields of a request; knows nothing of pictures and masks.
+ * form and gives the fields of a request; knows nothing of the picture and its mask.
  */
 
 import { choices, h, iconButton, slider, toggle } from "./dom.js";
@@ -37,9 +37,10 @@ export class Parameters extends EventTarget {
   worded = false;
   #unfolded = false;
 
-  /** @param {Catalogue} catalogue */
-  constructor(catalogue) {
+  /** @param {Catalogue} catalogue @param {import("./api.js").Api} api */
+  constructor(catalogue, api) {
     super();
+    this.api = api;
     this.catalogue = catalogue;
     this.state.engine = usualChoice(catalogue);
   }
@@ -141,7 +142,7 @@ export class Parameters extends EventTarget {
     const options = (this.#engine?.options ?? []).filter(({ name }) => !PROMPTS.has(name) && name !== "model");
     const given = this.#given();
     const field = (/** @type {OptionSchema} */ option) =>
-      control(option, given[option.name], (value) => this.#setParam(option, value));
+      control(option, given[option.name], (value) => this.#setParam(option, value), this.api);
     const early = FIRST.flatMap((name) => options.filter((option) => this.worded && option.name === name));
     const first = [...early, ...options.filter((option) => option.important && !early.includes(option))].map(field);
     const rest = options.filter((option) => !option.important && !early.includes(option)).map(field);
@@ -311,9 +312,10 @@ function clamp(value, low, high) {
 /**
  * The control that suits an option's type and range.
  * @param {OptionSchema} option @param {any} given  undefined for the default @param {(value: any) => void} changed
+ * @param {import("./api.js").Api} [api]  takes options that are pictures
  * @returns {HTMLElement}
  */
-function control(option, given, changed) {
+function control(option, given, changed, api) {
   const words = knows(`parameter.${option.name}`) ? say(`parameter.${option.name}`) : readable(option.name);
   const value = given ?? option.default;
   const testid = `parameter-${option.name}`;
@@ -333,7 +335,9 @@ function control(option, given, changed) {
   }
   if (option.type === "string") {
     const input = h("input", { type: "text", ...common, value: value ?? "", placeholder: option.default === null ? say("settings.auto") : null, onchange: () => changed(input.value || null) });
-    return h("div", { class: "stack" }, label, input);
+    const box = h("div", { class: "stack" }, label, input);
+    if (api && option["x-names"] === "picture") import("./picture_field.js").then((field) => field.choosePicture(box, api, option, words, value, changed));
+    return box;
   }
   return numeric(option, value, changed, label, common);
 }

@@ -1,9 +1,10 @@
 // @ts-check
-/** The queue: what runs, what waits, what ended lately; cancel, try again, remove. */
+/** The queue: what runs, what waits, what ended lately; cancel, end early, try again, remove. */
 
 import { fill, h, iconButton } from "./dom.js";
 import { nothing, toggleDrawer } from "./drawer.js";
 import { OPEN, batchState, batchTitle, openFolder } from "./folder.js";
+import { hurryButton, mayHurry } from "./hurry.js";
 import { icon } from "./icons.js";
 import { verbOf } from "./jobs.js";
 import { complain } from "./notices.js";
@@ -36,7 +37,9 @@ class Queue {
         const track = /** @type {HTMLElement | null} */ (body.querySelector(`[data-job="${id}"] .track`));
         track?.classList.remove("unsure");
         track?.style.setProperty("--done", String(fraction));
-        const words = this.jobs.get(id)?.kind === "batch" && stage && body.querySelector(`[data-job="${id}"] small`);
+        const job = this.jobs.get(id);
+        if (job && track && !body.querySelector(`[data-hurry="${id}"]`) && mayHurry(this.jobs, job)) draw();
+        const words = job?.kind === "batch" && stage && body.querySelector(`[data-job="${id}"] small`);
         if (words) words.textContent = stage;
       };
       this.jobs.addEventListener("job", draw);
@@ -74,8 +77,9 @@ class Queue {
     const act = (/** @type {string} */ words, /** @type {string} */ name, /** @type {(id: string) => Promise<void>} */ run) =>
       iconButton(words, icon(name), { id: `${name}-${job.id}`, onclick: () => run.call(this.jobs, job.id).catch(complain) });
     const report = batch && job.result && h("a", { href: this.api.reportUrl(job.id), target: "_blank", rel: "noopener", "data-testid": "folder-report" }, "Report");
+    const hurry = mayHurry(this.jobs, job) && hurryButton(this.jobs, job.id, { class: "button small", id: `hurry-${job.id}`, "aria-label": say("queue.hurry", { verb }) });
     const acts = active
-      ? [act(say("queue.cancel", { verb }), "close", this.jobs.cancel)]
+      ? [hurry, act(say("queue.cancel", { verb }), "close", this.jobs.cancel)]
       : [job.state !== "done" && act(say("queue.retry"), "again", this.jobs.retry), act(say("queue.remove"), "trash", this.jobs.remove)];
     const fraction = this.jobs.progress(job.id)?.fraction ?? job.fraction;
     const track = h("div", { class: fraction ? "track" : "track unsure" }, h("i"));

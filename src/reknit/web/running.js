@@ -101,6 +101,7 @@ export class Running extends EventTarget {
     if (!this.#abort) return;
     this.#words.textContent = say("run.cancelling");
     this.#button.disabled = true;
+    this.dispatchEvent(new Event("change"));
     if (!this.job) return this.#abort.abort(new DOMException("cancelled", "AbortError"));
     try {
       await this.jobs.cancel(this.job.id);
@@ -132,6 +133,7 @@ export class Running extends EventTarget {
     try {
       const bitmap = await createImageBitmap(await (await fetch(preview.image)).blob());
       if (id === this.job?.id) this.editor.setPreview(bitmap, preview.box);
+      (await import("./hurry.js")).offerHurry(this, this.#button);
     } catch {
       // a preview that cannot be shown is no loss
     }

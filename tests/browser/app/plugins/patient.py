@@ -1,7 +1,7 @@
 """A plug-in engine that takes its time: the exemplar engine after a wait, with previews, told in words.
 
 Tests of what happens in the middle of a job use it, so that there is a middle on any machine: it waits until the file
-that PATIENT_UNTIL names is there, or the seconds are over.
+that PATIENT_UNTIL names is there, or it is hurried, or the seconds are over.
 """
 
 import os
@@ -31,8 +31,8 @@ class PatientSession:
         preview = crop.pixels[..., :3] // (257 if crop.pixels.dtype == np.uint16 else 1)
         preview = np.where(crop.target[..., None], PAINT, preview).astype(np.uint8)
         for step in range(steps):
-            report.step("fill", 0.9 * step / steps, preview)
-            if Path(os.environ["PATIENT_UNTIL"]).exists():
+            hurried = report.step("fill", 0.9 * step / steps, preview)
+            if hurried or Path(os.environ["PATIENT_UNTIL"]).exists():
                 break
             time.sleep(STEP_S)
         standard = {option.name: option.default for option in EXEMPLAR.spec.options}
@@ -46,6 +46,7 @@ class PatientEngine:
         options=(SECONDS, PROMPT),
         context_min_px=96,
         seeded=True,
+        hurries=True,
         native_depth=True,
     )
 
