@@ -11,12 +11,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from reknit.batch import manifest, places
+from reknit.batch.anchor import Anchor
 from reknit.batch.check import check_setup, record_folder, to_skip, wants_gpu
 from reknit.batch.item import Item, Outcome, Setup
 from reknit.batch.ledger import DONE, FAILED, FILE_NAME, WAITING, Ledger
@@ -24,7 +25,7 @@ from reknit.batch.manifest import WorkList
 from reknit.batch.pool import Take
 from reknit.batch.processes import Processes, workers_for
 from reknit.config import usable_threads
-from reknit.core.errors import InputError, Unavailable, nearest_name
+from reknit.core.errors import ExternalError, InputError, ReknitError, Unavailable, nearest_name
 from reknit.core.options import Option
 from reknit.engines.diffusion_options import SHORTCUTS
 from reknit.jobs.lock import FolderLock
@@ -140,6 +141,7 @@ class Batch:
                 hint="--resume goes on with it; a new batch needs an empty OUT, or another --report DIR",
             )
         self._lock = FolderLock(self.record / "batch.lock")
+        self._anchors: dict[Path, Anchor] = {}
         self._take_lock()
         try:
             self.ledger = Ledger(self.record / FILE_NAME)
@@ -157,12 +159,38 @@ class Batch:
     def _take_lock(self) -> None:
         try:
             self._lock.acquire()
+            self._anchors[self._lock.path] = Anchor(self._lock.path)
         except Unavailable as error:
             raise Unavailable(
                 f"another process ({error.facts.get('pid') or 'unknown'}) works on this batch",
                 code="batch.running",
                 hint="wait for it, or stop it with Ctrl-C",
             ) from None
+        except OSError as error:
+            raise ExternalError(
+                f"there can be no record in {self.record}: {error.strerror or error}",
+                code="batch.ledger",
+                hint="choose another OUT, or another folder for the record with --report DIR",
+            ) from error
+
+    def _look_after_folders(self) -> None:
+        """Put the record back if somebody removed it, and stop if OUT was: what was done is gone with it."""
+        out = Path(self.setup.out)
+        if not places.is_uri(self.setup.out) and out not in self._anchors and out.is_dir():
+            self._anchors[out] = Anchor(out)
+        if out in self._anchors and not self._anchors[out].stays:
+            raise ExternalError(
+                f"{out} was removed while the batch ran, and all that was in it",
+                code="batch.out-gone",
+                hint="begin anew with --overwrite, and with another --report DIR if you gave one",
+            )
+        before = self._anchors[self._lock.path]
+        if before.stays and self.ledger.path.exists():
+            return
+        self._lock.release()
+        self._take_lock()
+        before.close()
+        self.ledger.put_back()
 
     def _check_masks(self) -> None:
         has_mask = self.work.mask or self.work.mask_suffix or self.setup.boxes or self.setup.find
@@ -263,6 +291,7 @@ class Batch:
 
     def _settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Commit outcomes; return the final ones. A cluster may tell the same twice, after a node was lost."""
+        self._look_after_folders()
         outcomes = [outcome for outcome in outcomes if outcome.id in self._weights]
         for outcome in outcomes:
             for name, data in zip(("before", "after"), outcome.thumbs, strict=False):
@@ -319,11 +348,14 @@ class Batch:
         """Write the report and return its page."""
         from reknit.batch.report import write_report
 
+        self._look_after_folders()
         return write_report(self.record, self.ledger, self.setup, seconds=self.seconds)
 
     def close(self) -> None:
         """Close the ledger and let others work on it."""
         self.ledger.close()
+        for anchor in self._anchors.values():
+            anchor.close()
         self._lock.release()
 
 
@@ -448,8 +480,9 @@ def _keep_thumb(record: Path, item: int, name: str, data: str) -> None:
     from reknit.core import files
 
     folder = record / "thumbs"
-    folder.mkdir(exist_ok=True)
-    files.write_bytes(folder / f"{item}-{name}.jpg", base64.b64decode(data))
+    with suppress(OSError, ReknitError):  # the report does without
+        folder.mkdir(exist_ok=True)
+        files.write_bytes(folder / f"{item}-{name}.jpg", base64.b64decode(data))
 
 
 def _pixels(place: str) -> int:

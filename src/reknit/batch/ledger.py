@@ -74,9 +74,7 @@ class Ledger:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._sql = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-            self._sql.execute("PRAGMA journal_mode = WAL")
-            self._sql.execute("PRAGMA synchronous = FULL")
+            self._sql = _connected(path)
             self._sql.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise ExternalError(
@@ -89,6 +87,24 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._sql.close()
+
+    def put_back(self) -> None:
+        """Write all that is known into a new file, after the one that is open was removed.
+
+        Raises
+        ------
+        ExternalError
+            ``batch.ledger``
+        """
+        if self.path.exists():
+            raise _unusable("another one has been put in its place")
+        try:
+            new = _connected(self.path)
+            self._sql.backup(new)
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+        self._sql.close()
+        self._sql = new
 
     # --- facts ---
 
@@ -361,26 +377,60 @@ class Ledger:
         return _Transaction(self._sql)
 
 
-class _Transaction:
-    """One commit; the errors of a full or lost disk become Reknit's."""
+def _connected(path: Path) -> _Connection:
+    made = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=30, factory=_Connection
+    )
+    made.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+    return made
 
-    def __init__(self, sql: sqlite3.Connection) -> None:
+
+class _Connection(sqlite3.Connection):
+    """The errors of a full or lost disk become Reknit's."""
+
+    def execute(self, *query: Any) -> sqlite3.Cursor:
+        try:
+            return super().execute(*query)
+        except sqlite3.Error as why:
+            raise _unusable(why) from why
+
+    def executemany(self, *query: Any) -> sqlite3.Cursor:
+        try:
+            return super().executemany(*query)
+        except sqlite3.Error as why:
+            raise _unusable(why) from why
+
+
+def _unusable(why: object) -> ExternalError:
+    return ExternalError(
+        f"the ledger cannot be used: {why}",
+        code="batch.ledger",
+        hint="check the disk; --resume goes on where the batch stopped",
+    )
+
+
+class _Transaction:
+    """One commit."""
+
+    def __init__(self, sql: _Connection) -> None:
         self._sql = sql
 
     def __enter__(self) -> None:
         self._sql.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            self._sql.execute("COMMIT" if error is None else "ROLLBACK")
-        except sqlite3.Error as why:
-            with suppress(sqlite3.Error):
-                self._sql.execute("ROLLBACK")
-            raise ExternalError(
-                f"the ledger cannot be written: {why}",
-                code="batch.ledger",
-                hint="check the disk; --resume goes on where the batch stopped",
-            ) from why
+        if error is None:
+            try:
+                self._sql.execute("COMMIT")
+                return
+            except ExternalError:
+                self._undo()
+                raise
+        self._undo()
+
+    def _undo(self) -> None:
+        with suppress(ExternalError):  # a full disk has undone it already
+            self._sql.execute("ROLLBACK")
 
 
 def _values(entry: Entry, setup: Setup) -> tuple[Any, ...]:

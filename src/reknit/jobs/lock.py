@@ -20,20 +20,20 @@ class FolderLock:
     """The lock; ``path`` is a file that holds the owner's process id."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Take the lock; raises `Unavailable` (``serve.already-running``) with the owner's ``pid``."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(descriptor)
         except OSError:
             owner = os.read(descriptor, 20).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise Unavailable(
-                f"another Reknit server (process {owner or 'unknown'}) uses {self._path.parent}",
+                f"another Reknit server (process {owner or 'unknown'}) uses {self.path.parent}",
                 code="serve.already-running",
                 hint="stop that one, or choose another --data-dir",
                 pid=int(owner) if owner.isdigit() else None,
