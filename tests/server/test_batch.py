@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 import reknit
+from reknit.batch.manifest import entries
 from reknit.core.errors import InputError, NotFound
 from reknit.server import batch_work
+from reknit.server.schemas import BatchBody
 from tests.batch.pictures import save_alone
 from tests.patience import PATIENCE_S
 from tests.server.live import Server, hole, photo, wait_for
@@ -126,6 +128,58 @@ def test_places_outside_are_refused(allowing: Server, folder: str, out: str, cod
     answer = post(allowing, folder=folder, out=out, boxes=["1,1,5,5"])
     job = wait_for(allowing, answer.json()["id"]) if answer.status_code == 202 else None
     assert (job["error"] if job else answer.json())["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({}, ""),
+        ({"image": "../in/a.png"}, ""),
+        ({"image": "../../outside/secret.png"}, "batch.outside"),
+        ({"image": "/etc/passwd"}, "batch.outside"),
+        ({"image": "linked.png"}, "batch.outside"),
+        ({"image": "s3://bucket/a.png"}, "batch.outside"),
+        ({"image": "file:///etc/passwd"}, "batch.outside"),
+        ({"mask": "../../outside/secret.png"}, "batch.outside"),
+        ({"source": "/etc/passwd"}, "batch.outside"),
+        ({"output": "../x.png"}, "manifest.row"),
+        ({"model": "/etc/passwd"}, "manifest.row"),
+        ({"params": {"model": "../secret.safetensors"}}, "manifest.row"),
+        ({"param.control_image": "/etc/passwd"}, "manifest.row"),
+        ({"imagee": "x"}, "manifest.column"),
+    ],
+)
+def test_rows_of_a_manifest_stay_inside(photos: Path, row: dict[str, Any], code: str) -> None:
+    rows = ({"image": "a.png", "mask": "../masks/a.png"}, {"image": "a.png", **row})
+    (photos / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    body = BatchBody(folder="photos/in", out="photos/rows", manifest="photos/rows.jsonl").model_dump()
+    roots = batch_work.named([photos])
+    batch_work.check(roots, body)
+    work, _ = batch_work._asked(roots, body)
+    if not code:
+        assert len(list(entries(work))) == 2
+        return
+    with pytest.raises(InputError) as caught:
+        list(entries(work))
+    assert (caught.value.code, caught.value.facts["row"]) == (code, 2)
+
+
+def test_a_manifest_is_done(allowing: Server, photos: Path) -> None:
+    (photos / "jobs.csv").write_text("image,mask,output\nsub/b.png,../masks/sub/b.png,one.png\n")
+    body = {"folder": "photos/in", "out": "photos/listed", "manifest": "photos/jobs.csv", "workers": 1}
+    job = wait_for(allowing, post(allowing, **body).json()["id"])
+    assert job["result"]["counts"] == {"waiting": 0, "running": 0, "done": 1, "failed": 0}
+    assert (photos / "listed" / "one.png").is_file()
+    for manifest, code in (
+        ("photos/none.csv", "file.missing"),
+        ("photos/../x.csv", "batch.outside"),
+        ("/etc/passwd", "batch.outside"),
+        ("photos/out-link/x.csv", "batch.outside"),
+    ):
+        assert post(allowing, **{**body, "manifest": manifest}).json()["code"] == code
+    (photos / "jobs.csv").write_text("image\n/etc/passwd\n")
+    told = wait_for(allowing, post(allowing, **{**body, "out": "photos/other"}).json()["id"])
+    assert told["error"]["code"] == "batch.outside" and not (photos / "other" / "passwd").exists()
 
 
 def test_mistakes_are_told_at_once(allowing: Server) -> None:

@@ -59,6 +59,8 @@ class WorkList:
         Template of an output's file name, from ``{stem}`` and ``{suffix}``.
     skip : tuple of str
         Absolute paths of folders to leave out.
+    vet : callable or None
+        Gets what each row of the manifest asks for, and raises `InputError` for what may not be.
     """
 
     root: str
@@ -69,6 +71,7 @@ class WorkList:
     mask_suffix: str | None = None
     name: str = "{stem}{suffix}"
     skip: tuple[str, ...] = ()
+    vet: Callable[[Entry], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +196,9 @@ def _listed(work: WorkList, mask: Callable[[str], str | None]) -> Iterator[Entry
     assert work.manifest is not None
     for line, row in _rows(work.manifest):
         try:
-            yield _entry(row, work, mask)
+            entry = _entry(row, work, mask)
+            if work.vet is not None:
+                work.vet(entry)
         except InputError as error:
             raise InputError(
                 f"{work.manifest}, row {line}: {error.message}",
@@ -202,6 +207,7 @@ def _listed(work: WorkList, mask: Callable[[str], str | None]) -> Iterator[Entry
                 row=line,
                 **{name: value for name, value in error.facts.items() if name != "row"},
             ) from None
+        yield entry
 
 
 def _rows(manifest: str) -> Iterator[tuple[int, dict[str, Any]]]:

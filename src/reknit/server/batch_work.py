@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from reknit.batch.check import RECORD, check_setup
 from reknit.batch.folder import Batch, Progress
 from reknit.batch.item import Setup
-from reknit.batch.manifest import WorkList
+from reknit.batch.manifest import Entry, WorkList
+from reknit.batch.places import check_within
 from reknit.core.containers import SUFFIXES
 from reknit.core.errors import InputError, NotFound, nearest_name
 from reknit.core.progress import Report
@@ -117,6 +118,12 @@ def check(roots: Mapping[str, Path], payload: Payload) -> None:
             code="file.missing",
             hint="GET /api/v1/batch lists them",
         )
+    if work.manifest is not None and not Path(work.manifest).is_file():
+        raise NotFound(
+            f"there is no manifest {payload['manifest']}",
+            code="file.missing",
+            hint="it is a file in a folder that was allowed: NAME/FILE.csv",
+        )
     check_no_paths(setup.engine, setup.params)
     check_setup(setup)
 
@@ -124,9 +131,20 @@ def check(roots: Mapping[str, Path], payload: Payload) -> None:
 def _asked(roots: Mapping[str, Path], payload: Payload) -> tuple[WorkList, Setup]:
     place(roots, f"{payload['out']}/{RECORD}")
     root, out = place(roots, payload["folder"]), place(roots, payload["out"])
-    mask = payload["mask"]
+    mask, manifest = payload["mask"], payload.get("manifest")  # jobs of before had none
+    within = tuple(map(str, roots.values()))
+
+    def vet(entry: Entry) -> None:
+        for each in (entry.image, entry.mask, entry.row.get("source")):
+            if each is not None:
+                check_within(each, within)
+        engine = entry.row.get("engine", payload["engine"])
+        check_no_paths(engine, entry.row.get("params", {}))
+
     work = WorkList(
         root=str(root),
+        manifest=None if manifest is None else str(place(roots, manifest)),
+        vet=vet,
         include=tuple(payload["include"]),
         exclude=tuple(payload["exclude"]),
         mask=None if mask is None else str(place(roots, mask)),
@@ -137,7 +155,7 @@ def _asked(roots: Mapping[str, Path], payload: Payload) -> tuple[WorkList, Setup
         out=str(out),
         boxes=tuple(payload["boxes"]),
         kinds=tuple(payload["kinds"]) if payload["find"] == "damage" else (),
-        within=tuple(map(str, roots.values())),
+        within=within,
         **{name: payload[name] for name in _SAME},
     )
     return work, setup
@@ -159,16 +177,16 @@ def handlers(roots: Iterable[Path], **limits: int) -> dict[str, Handler]:
             workers=payload["workers"],
             retries=payload["retries"],
         )
-        try:
-            report.step("listed", 0.0)
-            with closing(batch.run()) as outcomes:
-                for _ in outcomes:
-                    progress = batch.progress()
-                    report.step(words(progress), (progress.done + progress.failed) / progress.total)
-        finally:
-            batch.report()
-            counts = batch.ledger.counts()
-            batch.close()
+        with closing(batch):
+            try:
+                report.step("listed", 0.0)
+                with closing(batch.run()) as outcomes:
+                    for _ in outcomes:
+                        progress = batch.progress()
+                        report.step(words(progress), (progress.done + progress.failed) / progress.total)
+            finally:
+                batch.report()
+                counts = batch.ledger.counts()
         return {
             "images": [],
             "blobs": [],

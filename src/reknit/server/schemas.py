@@ -149,6 +149,10 @@ class BatchBody(Strict):
 
     folder: Place = Field(description="Where the pictures are: NAME/FOLDER, as GET /api/v1/batch lists them.")
     out: Place = Field(description="Where results go, under the pictures' own names; it need not exist.")
+    manifest: Place | None = Field(
+        default=None,
+        description="A file with one row a picture, instead of all in the folder: NAME/FILE.csv, .jsonl or .parquet.",
+    )
     mask: Place | None = Field(default=None, description="One mask for all, or a folder with one for each.")
     mask_suffix: ShortText | None = Field(default=None, description="Masks lie beside the pictures: _mask.")
     include: Globs = Field(default=[], description="Only these names, or paths below the folder.")
