@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -83,6 +85,15 @@ def tells(payload: Payload, report: Teller) -> Payload:
     return {"freed": FREED}
 
 
+def sits(payload: Payload, report: Report) -> Payload:
+    """Hang in the middle of a change of the store; not the second time."""
+    if not note(payload, "begun"):
+        other = sqlite3.connect(STORE.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return {"pid": os.getpid()}
+
+
 def crash(payload: Payload, report: Report) -> Payload:
     note(payload, "begun")
     ctypes.string_at(0)
@@ -138,7 +149,7 @@ HANDLERS = {
     function.__name__: function
     for function in (
         echo, steps, stubborn, preview, crash, killed, leave, memory, bug, quits, typed, no_json,
-        full, tells, walk,
+        full, tells, walk, sits,
     )
 }  # fmt: skip
 

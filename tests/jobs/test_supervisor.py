@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import random
 import signal
@@ -104,6 +105,36 @@ def test_a_hanging_worker_is_replaced(store: Store, hub: Kept, supervise: Superv
     done = ended(store, job)
     assert (done.state, done.attempts) == ("done", 2)
     assert supervisor.workers()[0].pid != stopped
+
+
+def test_who_hangs_in_a_write_is_ended_before_others_give_up(
+    store: Store, hub: Kept, supervise: Supervise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reknit.jobs.supervisor.STUCK_S", 0.2)
+    supervisor = supervise()
+    job, _ = store.submit("sits", {"log": str(tmp_path / "log")})
+    supervisor.wake()
+    until(lambda: (tmp_path / "log").exists() and not store.writable(0))
+    other, _ = store.submit("echo", {})  # waits for the file, and gets it
+    assert (ended(store, job).attempts, ended(store, other).state) == (2, "done")
+    assert supervisor.workers()[0].restarts == 1
+
+
+def test_another_program_that_blocks_the_store_costs_each_worker_one_life(
+    store: Store, supervise: Supervise, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("reknit.jobs.supervisor.STUCK_S", 0.05)
+    monkeypatch.setattr("reknit.jobs.supervisor.WATCH_S", 0.05)
+    logging.getLogger("reknit").propagate = True
+    supervisor = supervise()
+    until(lambda: supervisor.workers()[0].state == "idle")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as outsider:
+        outsider.execute("BEGIN IMMEDIATE")
+        until(lambda: caplog.text.count("another program blocks") >= 3)
+    job, _ = store.submit("echo", {})
+    supervisor.wake()
+    assert ended(store, job).state == "done"
+    assert supervisor.workers()[0].restarts == 1
 
 
 def test_one_worker_for_each_device(store: Store, supervise: Supervise) -> None:

@@ -12,12 +12,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from reknit.core.errors import ExternalError, InputError, NotFound, ReknitError, Unavailable
+from reknit.core.errors import ExternalError, InputError, NotFound, Unavailable
+from reknit.jobs.broken import BUSY_S, corrupt, explained
 from reknit.jobs.job import FINAL, STATES, Job, State, new_id
 
 FILE_NAME = "jobs.sqlite3"
@@ -25,9 +26,6 @@ FILE_NAME = "jobs.sqlite3"
 
 MAX_ATTEMPTS = 2
 """A job whose worker died is tried once more, then it has failed."""
-
-BUSY_S = 20.0
-"""How long to wait for another process's transaction; they take well under a millisecond."""
 
 VERSION = 2
 SCHEMA = """
@@ -91,7 +89,7 @@ class Store:
     Unavailable
         ``jobs.sqlite``: SQLite is older than 3.35. ``jobs.newer``: a later Reknit wrote the file.
     ExternalError
-        ``disk.full``, ``jobs.corrupt`` or ``jobs.database``, here and from every method.
+        ``disk.full``, ``jobs.busy``, ``jobs.corrupt`` or ``jobs.database``, here and from every method.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +101,7 @@ class Store:
             )
         self.path = Path(path)
         self._lock = threading.RLock()
-        with self._explained():
+        with explained(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._connection = sqlite3.connect(
                 self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
@@ -219,7 +217,7 @@ class Store:
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             found: dict[State, int] = dict(
                 self._connection.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall()
             )
@@ -231,18 +229,18 @@ class Store:
 
     def unfinished(self, kind: str) -> int:
         """Return how many jobs of a kind wait or run."""
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             sql = "SELECT count(*) FROM job WHERE state IN ('queued', 'running') AND kind = :kind"
             return self._connection.execute(sql, {"kind": kind}).fetchone()[0]
 
     def version(self) -> int:
         """Return a number that is another one after any other connection, of any process, changed the file."""
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             return self._connection.execute("PRAGMA data_version").fetchone()[0]
 
     def marks(self) -> dict[str, Mark]:
         """Return the `mark` of every job that has not ended, by its id."""
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             rows = self._connection.execute(
                 "SELECT id, state, attempts, cancel_requested FROM job WHERE state IN ('queued', 'running')"
             ).fetchall()
@@ -363,18 +361,35 @@ class Store:
             now=now,
         )
 
+    def writable(self, wait_s: float) -> bool:
+        """Return whether a change can begin within ``wait_s``: False while a process sits in one of its own.
+
+        Waits for no other thread of this process.
+        """
+        with explained(self.path):
+            uri = f"{self.path.absolute().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)) as own:
+                try:
+                    own.execute("BEGIN IMMEDIATE")
+                    own.execute("ROLLBACK")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                        raise
+                    return False
+        return True
+
     def check(self) -> None:
         """Check the whole file; raises `ExternalError` (``jobs.corrupt``)."""
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             found = [row[0] for row in self._connection.execute("PRAGMA integrity_check").fetchall()]
         if found != ["ok"]:
-            raise self._corrupt(found[0])
+            raise corrupt(self.path, found[0])
 
     # Inside
 
     def _prepare(self) -> None:
         """Switch to WAL, and make the tables in a new file."""
-        with self._explained():
+        with explained(self.path):
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._become_wal()
         with self._transaction():
@@ -422,12 +437,12 @@ class Store:
         return found[0] if found else None
 
     def _number(self, condition: str, **values: Any) -> int:
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             sql = f"SELECT count(*) FROM job WHERE {condition}"
             return self._connection.execute(sql, values).fetchone()[0]
 
     def _rows(self, sql: str, **values: Any) -> Jobs:
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             return [_job(row) for row in self._connection.execute(sql, values).fetchall()]
 
     def _refuse(self, job_id: str, hint: str) -> Job:
@@ -436,7 +451,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        with self._explained(), self._lock:
+        with explained(self.path), self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -445,46 +460,6 @@ class Store:
                 with suppress(sqlite3.Error):  # a full disk has rolled back already
                     self._connection.execute("ROLLBACK")
                 raise
-
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._typed(error) from error
-        except OSError as error:
-            raise ExternalError(
-                f"{self.path} cannot be used: {error.strerror or error}",
-                code="jobs.database",
-                hint="check the folder's permissions, or choose another --data-dir",
-                path=str(self.path),
-            ) from error
-
-    def _typed(self, error: sqlite3.Error) -> ReknitError:
-        number = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if number == sqlite3.SQLITE_FULL:
-            return ExternalError(
-                f"the disk of {self.path} is full; nothing was changed",
-                code="disk.full",
-                hint="free some space and try again",
-                path=str(self.path),
-            )
-        if number in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return self._corrupt(str(error))
-        return ExternalError(
-            f"{self.path} cannot be used: {error}",
-            code="jobs.database",
-            hint="check the disk and the folder's permissions, or choose another --data-dir",
-            path=str(self.path),
-        )
-
-    def _corrupt(self, reason: str) -> ExternalError:
-        return ExternalError(
-            f"{self.path} is damaged: {reason}",
-            code="jobs.corrupt",
-            hint="move it away: the pictures stay, the list of jobs begins anew",
-            path=str(self.path),
-        )
 
 
 def _json(data: Mapping[str, Any]) -> str:

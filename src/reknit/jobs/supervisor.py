@@ -34,6 +34,8 @@ STOP_S = 3.0
 """How long a child may take to end by itself."""
 WATCH_S = 0.5
 """How often expired leases, and what other processes did to the jobs, are looked for."""
+STUCK_S = 10.0
+"""Who sits so long in a change of the store hangs: changes take well under a millisecond. Less than `broken.BUSY_S`."""
 STEADY_S = 30.0
 """A child that lived so long, or finished a job, is replaced at once when it dies."""
 BACKOFF_S, BACKOFF_MOST_S = 0.5, 30.0
@@ -100,7 +102,9 @@ class Supervisor:
         """
         self._lock.acquire()
         self._publish(self._store.release(None, _INTERRUPTED.to_dict()))
-        targets = [(self._watch, ())] + [(self._mind, (child,)) for child in self._children]
+        targets = [(self._watch, ()), (self._unblock, ())] + [
+            (self._mind, (child,)) for child in self._children
+        ]
         self._threads = [
             threading.Thread(target=target, args=args, name="reknit-jobs", daemon=True)
             for target, args in targets
@@ -222,6 +226,29 @@ class Supervisor:
                 if child.device in {job.worker for job in expired}:
                     child.kill()
             self._publish(expired)
+
+    def _unblock(self) -> None:
+        """End a child that hangs in the middle of a change of the store, where it keeps everybody from writing.
+
+        Which one that is no system tells, so idle ones go first, which costs nothing; one that works is blocked
+        too and about to lose its lease. What is not a child is left alone, and each child is ended once for it.
+        """
+        while not self._stopping.wait(WATCH_S):
+            suspects = sorted(self._children, key=lambda child: child.job_id is not None)
+            while not self._stopping.is_set() and not self._writable():
+                if suspects:
+                    child = suspects.pop(0)
+                    _log.error("the worker of %s is ended: one hangs and blocks the jobs", child.device)
+                    child.kill()
+                else:
+                    _log.error("another program blocks %s", self._store.path)
+
+    def _writable(self) -> bool:
+        try:
+            return self._store.writable(STUCK_S)
+        except ExternalError as error:
+            _log.error("%s", error.message)
+            return True
 
     def _notice(self, version: int) -> int:
         """Publish the jobs that are other than was last told; return the store's version that was looked at."""

@@ -51,6 +51,8 @@ LOOK_S = 0.2
 """How often a running job's lease and progress are written, and its cancel is looked for."""
 PROGRESS_S = 0.05
 """The least time between two progress events."""
+PASSING = {"disk.full": "waiting for disk space", "jobs.busy": "waiting to note the result"}
+"""What an outcome waits for, and what is told meanwhile."""
 OOM_SCORE = "500"
 """When Linux runs out of memory, it shall end the worker, which is replaced, and not the server."""
 
@@ -188,7 +190,7 @@ class _Worker:
         try:
             return self._take()
         except ExternalError as error:
-            if error.code != "disk.full":
+            if error.code not in PASSING:
                 raise
             return None
 
@@ -229,16 +231,16 @@ class _Worker:
         return self._handlers[kind]
 
     def _settle(self, work: _Work, write: Callable[[], Job | None]) -> Job | None:
-        """Note the outcome. A full disk is waited for, because the work is done and would be lost."""
+        """Note the outcome. A full disk and a blocked store are waited for: the work is done and would be lost."""
         while True:
             try:
                 return write()
             except (TypeError, ValueError) as error:  # the result is no JSON
                 write = partial(self._store.fail, work.job, _explained(error))
             except ExternalError as error:
-                if error.code != "disk.full":
+                if error.code not in PASSING:
                     raise
-                progress = {"id": work.job.id, "stage": "waiting for disk space", "fraction": 1.0}
+                progress = {"id": work.job.id, "stage": PASSING[error.code], "fraction": 1.0}
                 self._say({"progress": {**progress, "seconds_left": None, "preview": None}})
                 if self._stopping.wait(IDLE_S):
                     return None

@@ -39,7 +39,7 @@ MAX_IMAGES = 16
 MAX_FILES, MAX_FIELDS = 64, 100
 WHOLE_STRENGTH = 0.75
 """How much a picture without a mask is changed, unless the request says."""
-RETRYABLE = frozenset({"jobs.queue-full", "guard.rate"})
+RETRYABLE = frozenset({"jobs.queue-full", "jobs.busy", "guard.rate"})
 ASKED_WRONGLY = ("image.", "mask.", "option.", "request.")
 
 router = APIRouter(prefix=START, tags=["openai"], include_in_schema=False)

@@ -41,6 +41,7 @@ BY_CODE = {
     "jobs.key-reused": 409,
     "jobs.state": 409,
     "jobs.queue-full": 429,
+    "jobs.busy": 503,
     "segment.no-model": 409,
     "segment.onnxruntime": 409,
     "disk.full": 507,
