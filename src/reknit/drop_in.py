@@ -13,6 +13,7 @@ the mask. Arguments that have no meaning here are refused, never dropped silentl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from reknit.core.errors import InputError, nearest_name
+from reknit.core.errors import InputError, NotFound, nearest_name
 from reknit.core.image import Photo
 from reknit.core.progress import Reporter, Step
 from reknit.core.request import FillRequest
@@ -86,6 +87,7 @@ class InpaintPipeline:
         self.model = model
         self._params = params
         self._loras: dict[str, float] = {}
+        self._words: dict[str, Path] = {}
         self._quiet = True
 
     @classmethod
@@ -145,6 +147,49 @@ class InpaintPipeline:
     def unload_lora_weights(self) -> None:
         """Paint without LoRAs."""
         self._loras.clear()
+
+    def load_textual_inversion(
+        self, path: str | PathLike[str], token: str | None = None, **options: Any
+    ) -> None:
+        """Have a word of the prompts stand for a textual inversion from now on.
+
+        Parameters
+        ----------
+        path
+            A file, a folder with ``learned_embeds`` in it, or a hub repository in the local cache.
+        token
+            The word; by default the one in diffusers' own files, else the file's name.
+        **options
+            ``weight_name``: the file in the folder.
+
+        Raises
+        ------
+        NotFound
+            ``file.missing``
+        InputError
+            ``embedding.format``, ``argument.unknown``
+        """
+        name = options.pop("weight_name", None)
+        if options:
+            raise _unknown("load_textual_inversion", next(iter(options)), ["token", "weight_name"])
+        file = _inversion(
+            fspath(path), [name] if name else ["learned_embeds.safetensors", "learned_embeds.bin"]
+        )
+        from reknit.diffusion.textual_inversion import own_word
+
+        self._words[token or own_word(file)] = file
+
+    def unload_textual_inversion(self, tokens: str | Sequence[str] | None = None) -> None:
+        """Take words for textual inversions back, or all of them."""
+        for token in [tokens] if isinstance(tokens, str) else [*(tokens or self._words)]:
+            self._words.pop(token, None)
+
+    def _with_words(self, prompt: str | None) -> str:
+        """Return a prompt that calls textual inversions as Reknit's prompts do."""
+        text = prompt or ""
+        for token in sorted(self._words, key=len, reverse=True):
+            text = text.replace(token, f" embedding:{_plain(token)} ")
+        return text
 
     def set_progress_bar_config(self, *, disable: bool = False) -> None:
         """Do nothing: Reknit draws no bar here; ``callback_on_step_end`` tells about progress."""
@@ -220,14 +265,15 @@ class InpaintPipeline:
         photo = _photo(image, width, height)
         params = self._params | {
             "model": self.model,
-            "prompt": prompt or "",
-            "negative_prompt": negative_prompt or "",
+            "prompt": self._with_words(prompt),
+            "negative_prompt": self._with_words(negative_prompt),
             "strength": strength,
             "steps": num_inference_steps or self.STEPS,
             "guidance": self.GUIDANCE if guidance_scale is None else guidance_scale,
             "eta": eta,
             "clip_skip": clip_skip or 0,
             "lora": ", ".join(f"{name}:{weight:g}" for name, weight in self._loras.items()),
+            "embeddings": ", ".join(f"{_plain(token)}={file}" for token, file in self._words.items()),
         }
         results = [
             self._filled(photo, mask_image, params, seed, count, padding_mask_crop, callback_on_step_end)
@@ -299,6 +345,32 @@ def _models() -> Store:
     from reknit.config import load, model_store
 
     return model_store(load())
+
+
+def _inversion(path: str, names: Sequence[str]) -> Path:
+    """Return the file of a textual inversion: itself, or in a folder or a repository."""
+    from reknit.diffusion.sources import snapshot
+
+    where = Path(path).expanduser()
+    if where.is_file():
+        return where.absolute()
+    cache = None if where.is_dir() else _models().hub_cache
+    folders = ((name, where if where.is_dir() else snapshot(path, cache, name)) for name in names)
+    found = (folder / name for name, folder in folders if folder is not None and (folder / name).is_file())
+    file = next(found, None)
+    if file is None:
+        raise NotFound(
+            f"there is no textual inversion {path}",
+            code="file.missing",
+            hint="give its file, or weight_name=FILE beside its folder; nothing is downloaded",
+            path=path,
+        )
+    return file.absolute()
+
+
+def _plain(token: str) -> str:
+    """Return a word without what prompts and lists of options give a meaning."""
+    return re.sub(r"[^\w-]+", "", token) or token.encode().hex()
 
 
 def _seeds(generator: Any, count: int) -> list[tuple[int, int]]:

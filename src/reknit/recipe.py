@@ -7,11 +7,11 @@ program holds no mask either. The photo is looked for beside the picture by its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -41,6 +41,8 @@ class Replay:
         The pixels that should come out; None if photo or recipe are others than those of the picture.
     container : str or None
         What the pixels have to be encoded in first, where that changes them.
+    embeddings : mapping of str to str
+        The SHA-256 of the textual inversions that were used, by name.
     notes : tuple of str
     """
 
@@ -48,6 +50,7 @@ class Replay:
     expected: Any
     notes: tuple[str, ...]
     container: str | None = None
+    embeddings: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def prepare(
@@ -119,6 +122,7 @@ def prepare(
         request=request,
         expected=picture.to_numpy() if exact else None,
         container=None if origin is None or origin.lossless else origin.container,
+        embeddings=_embeddings(recipe.facts) if params is None or "prompt" not in params else {},
         notes=notes,
     )
 
@@ -163,7 +167,22 @@ def run(asked: Replay, *, threads: int, report: Report, models: Models) -> FillR
     made = result.to_numpy()
     if asked.container is not None and asked.expected is not None:
         made = codec.decode(codec.encode(result.photo, container=asked.container).data).to_numpy()
-    return replace(result, notes=(*asked.notes, *_compared(made, asked.expected), *result.notes))
+    compared = (*_compared(made, asked.expected), *_others(asked.embeddings, _embeddings(result.facts)))
+    return replace(result, notes=(*asked.notes, *compared, *result.notes))
+
+
+def _embeddings(facts: Mapping[str, Any]) -> Mapping[str, str]:
+    told: Any = facts.get("embeddings")
+    return cast("Mapping[str, str]", told) if isinstance(told, Mapping) else {}
+
+
+def _others(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """Return notes on the embeddings of a recipe that are not here, or here are others."""
+    return tuple(
+        f"the embedding {name} is {'not the one of the recipe' if name in now else 'not here: it was read as words'}"
+        for name, sha256 in before.items()
+        if now.get(name) != sha256
+    )
 
 
 def _compared(made: Any, expected: Any) -> tuple[str, ...]:

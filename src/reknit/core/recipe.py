@@ -186,13 +186,14 @@ NAMED = (
     "vae",
     "text_encoders",
     "lora",
+    "embeddings",
     "control_image",
     "image_prompt",
 )
 """Options of engines that name files of this machine; the last two are pictures."""
 
 PICTURES = NAMED[-2:]
-_LISTS = ("text_encoders", "lora")
+_LISTS = ("text_encoders", "lora", "embeddings")
 
 
 def portable(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -205,7 +206,9 @@ def portable(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _name(path: str) -> str:
-    return Path(path).name if Path(path).is_absolute() else path
+    """Return a path without its folders, if it is one; ``word=PATH`` keeps its word."""
+    word, equals, file = ("", "", path) if Path(path).is_absolute() else path.partition("=")
+    return f"{word}{equals}{Path(file).name}" if Path(file).is_absolute() else path
 
 
 def embedded(photo: Photo, recipe: Recipe) -> Photo:

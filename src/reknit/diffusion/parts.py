@@ -103,7 +103,7 @@ def of_file(path: Path) -> Parts:
         ``model.family``, ``model.damaged``, ``model.unrecognised``
     """
     identity = identify(path)
-    if identity.kind in ("lora", "control", "vae", "text"):
+    if identity.kind in ("lora", "embedding", "control", "vae", "text"):
         raise InputError(
             f"{path} is no whole model but a part of one: {identity.family} {identity.kind}",
             code="model.family",

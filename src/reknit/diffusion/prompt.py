@@ -9,21 +9,25 @@ brackets of a prompt mean is `reknit.diffusion.emphasis`'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from reknit.core.errors import InputError
-from reknit.diffusion.emphasis import Dialect, Parsed, parse
+from reknit.diffusion.emphasis import Parsed, parse
 from reknit.diffusion.memory import memory_guard
 from reknit.diffusion.stage_cache import StageCache, identity, key_of
+from reknit.diffusion.textual_inversion import Embedding, Finder, Token, put_in
 
 if TYPE_CHECKING:
     from reknit.diffusion.placed import Placed
 
 Emphasis = Literal["a1111", "comfyui", "none"]
+Place = int | tuple[Embedding, int]
+"""What stands at one place of a chunk: a token, or one of an embedding's vectors."""
 
 _BACKTRACK = 20
 _T5_TOKENS = 512
@@ -92,6 +96,7 @@ def encode_prompt(
     guidance: float | None = None,
     emphasis: Emphasis = "a1111",
     zero_negative: bool | None = None,
+    embeddings: Mapping[str, Path] | None = None,
     cache: StageCache | None = None,
 ) -> Conditioning:
     """Encode a prompt and its negative.
@@ -113,22 +118,31 @@ def encode_prompt(
         How weights act on embeddings: multiplied, and the mean restored; or away from those of an empty text.
     zero_negative
         Whether an empty negative is zeros, not the encoded empty text; None: as the family wants it (SDXL zeros).
+    embeddings
+        Textual inversions that both texts may call, by name: `reknit.diffusion.textual_inversion.known`.
     cache
         Encoded texts are taken from and kept in it.
 
     Raises
     ------
     InputError
-        ``prompt.clip-skip``: the encoder has fewer layers.
+        ``prompt.clip-skip``: the encoder has fewer layers; ``embedding.family``: ``embedding:name`` calls one of
+        another family; ``embedding.format``
     """
+    told: dict[str, Any] = {
+        "clip_skip": clip_skip,
+        "emphasis": emphasis,
+        "embeddings": embeddings,
+        "cache": cache,
+    }
     zeros = placed.checkpoint.family.name == "sdxl" if zero_negative is None else zero_negative
-    positive = encode_text(placed, prompt, clip_skip=clip_skip, emphasis=emphasis, cache=cache)
+    positive = encode_text(placed, prompt, **told)
     other: Text | None = None
     if negative is not None and not negative.strip() and zeros:
         pooled = None if positive.pooled is None else torch.zeros_like(positive.pooled)
         other = Text(embeds=torch.zeros_like(positive.embeds), pooled=pooled)
     elif negative is not None:
-        other = encode_text(placed, negative, clip_skip=clip_skip, emphasis=emphasis, cache=cache)
+        other = encode_text(placed, negative, **told)
     return Conditioning(
         positive=positive, negative=other, size=size, original_size=original_size, guidance=guidance
     )
@@ -140,22 +154,44 @@ def encode_text(
     *,
     clip_skip: int = 0,
     emphasis: Emphasis = "a1111",
+    embeddings: Mapping[str, Path] | None = None,
     cache: StageCache | None = None,
 ) -> Text:
     """Encode one text; see `encode_prompt`.
 
     FLUX's T5 sees the words and their weights, its CLIP the words of the first 75 tokens only.
     """
-    key = key_of("text", identity(placed.checkpoint), str(placed.dtype), text, clip_skip, emphasis)
+    parsed, finder, tokens = _read(placed, text, emphasis, embeddings)
+    hashes = sorted(each.sha256 for each in finder.used.values())
+    about = (str(placed.dtype), text, clip_skip, emphasis, hashes, [*finder.notes])
+    key = key_of("text", identity(placed.checkpoint), *about)
     if cache is not None and (found := cache.get(key)) is not None:
         return found
-    dialect: Dialect = "comfyui" if emphasis == "comfyui" else "a1111"
-    parsed = parse(text, dialect)
     with placed.using("text"), torch.inference_mode(), memory_guard("reading the prompt", placed.device):
-        done = _Encoders(placed, clip_skip, emphasis).encode(parsed)
+        done = _Encoders(placed, clip_skip, emphasis).encode(parsed, tokens, (*finder.notes,))
     if cache is not None:
         cache.put(key, done)
     return done
+
+
+def embeddings_in(
+    placed: Placed, text: str, embeddings: Mapping[str, Path], *, emphasis: Emphasis = "a1111"
+) -> tuple[Embedding, ...]:
+    """Return the textual inversions that a text calls, without encoding it; raises as `encode_prompt`."""
+    return tuple(_read(placed, text, emphasis, embeddings)[1].used.values())
+
+
+def _read(
+    placed: Placed, text: str, emphasis: Emphasis, embeddings: Mapping[str, Path] | None
+) -> tuple[Parsed, Finder, list[_Tokens]]:
+    """Return a text taken apart, what was found in it, and its tokens for each text encoder."""
+    checkpoint = placed.checkpoint
+    finder = Finder(embeddings or {}, checkpoint.family.name, "comfyui" if emphasis == "comfyui" else "a1111")
+    parsed = parse(text, finder.dialect)
+    return parsed, finder, [finder.tokens(tokenizer, parsed) for tokenizer in checkpoint.tokenizers]
+
+
+_Tokens = list[tuple[Token, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,26 +200,26 @@ class _Encoders:
     clip_skip: int
     emphasis: Emphasis
 
-    def encode(self, parsed: Parsed) -> Text:
+    def encode(self, parsed: Parsed, read: Sequence[_Tokens], notes: tuple[str, ...]) -> Text:
         checkpoint = self.placed.checkpoint
         names = checkpoint.family.text
-        notes = tuple(
+        notes += tuple(
             f"{tag} is not a tag of a LoRA and was left out of the prompt" for tag in parsed.ignored
         )
         embeds: list[torch.Tensor] = []
         pooled: torch.Tensor | None = None
         count = 0
-        for name, encoder, tokenizer in zip(
-            names, checkpoint.text_encoders, checkpoint.tokenizers, strict=False
+        for name, encoder, tokenizer, tokens in zip(
+            names, checkpoint.text_encoders, checkpoint.tokenizers, read, strict=False
         ):
             if name == "t5-xxl":
-                each, tokens, left = self._t5(encoder, tokenizer, parsed)
+                each, cost, left = self._t5(encoder, tokenizer, tokens)
                 notes += (f"the prompt is too long: {left} tokens at its end were left out",) if left else ()
                 embeds = [each]
             else:
-                each, pooled, tokens = self._clip(encoder, tokenizer, parsed, hidden=len(names) > 1)
+                each, pooled, cost = self._clip(encoder, tokenizer, tokens, hidden=len(names) > 1)
                 embeds.append(each)
-            count = max(count, tokens)
+            count = max(count, cost)
         if checkpoint.family.text == ("clip-l",) or checkpoint.family.text == ("open-clip-h",):
             pooled = None
         length = min(each.shape[1] for each in embeds)
@@ -191,18 +227,19 @@ class _Encoders:
         return Text(embeds=joined, pooled=pooled, tokens=count, notes=notes)
 
     def _clip(
-        self, encoder: Any, tokenizer: Any, parsed: Parsed, *, hidden: bool
+        self, encoder: Any, tokenizer: Any, tokens: _Tokens, *, hidden: bool
     ) -> tuple[torch.Tensor, torch.Tensor, int]:
         window = min(int(tokenizer.model_max_length), int(encoder.config.max_position_embeddings)) - 2
-        tokens = _tokens(tokenizer, parsed)
-        ids, weights = _padded(chunks(tokens, window, _comma(tokenizer)), window, tokenizer)
-        states, pooled = self._layers(encoder, ids, hidden=hidden)
+        parts = chunks(tokens, window, _comma(tokenizer))
+        ids, weights = _padded(parts, window, tokenizer)
+        with put_in(encoder, _rows(parts, int(encoder.config.hidden_size))):
+            states, pooled = self._layers(encoder, ids, hidden=hidden)
         empty = None
-        if self.emphasis == "comfyui" and parsed.weighted:
+        if self.emphasis == "comfyui" and bool((weights != 1.0).any()):
             blank, _ = _padded([[]], window, tokenizer)
             empty, _ = self._layers(encoder, blank, hidden=hidden)
         states = emphasise(states, weights, self.emphasis, empty)
-        count = sum(token is not None for token, _ in tokens)
+        count = sum(len(part) for part in parts)
         return states.reshape(1, -1, states.shape[-1]), pooled[:1], count
 
     def _layers(self, encoder: Any, ids: torch.Tensor, *, hidden: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -225,9 +262,9 @@ class _Encoders:
             return out.last_hidden_state, pooled
         return core.final_layer_norm(out.hidden_states[-(self.clip_skip + 1)]), pooled
 
-    def _t5(self, encoder: Any, tokenizer: Any, parsed: Parsed) -> tuple[torch.Tensor, int, int]:
+    def _t5(self, encoder: Any, tokenizer: Any, tokens: _Tokens) -> tuple[torch.Tensor, int, int]:
         limit = min(int(tokenizer.model_max_length), _T5_TOKENS) - 1
-        pairs = [(token, weight) for token, weight in _tokens(tokenizer, parsed) if token is not None]
+        pairs = [(token, weight) for token, weight in tokens if isinstance(token, int)]
         kept = pairs[:limit]
         pad = int(tokenizer.pad_token_id)
         ids = [token for token, _ in kept] + [int(tokenizer.eos_token_id)]
@@ -266,15 +303,16 @@ def emphasise(
 
 
 def chunks(
-    tokens: Sequence[tuple[int | None, float]], window: int, comma: int | None
-) -> list[list[tuple[int, float]]]:
+    tokens: Sequence[tuple[Token, float]], window: int, comma: int | None
+) -> list[list[tuple[Place, float]]]:
     """Cut tokens into chunks of at most ``window``, as A1111 does.
 
     A chunk ends where it is full, but when a comma is among its last 20 tokens, what follows the comma moves on to the
-    next. None begins a new chunk (``BREAK``). There is always at least one chunk.
+    next. An embedding that does not fit moves on as a whole. None begins a new chunk (``BREAK``). There is always at
+    least one chunk.
     """
-    done: list[list[tuple[int, float]]] = []
-    now: list[tuple[int, float]] = []
+    done: list[list[tuple[Place, float]]] = []
+    now: list[tuple[Place, float]] = []
     last_comma = -1
     for token, weight in tokens:
         if token is None:
@@ -286,34 +324,38 @@ def chunks(
         elif len(now) == window and last_comma != -1 and len(now) - last_comma <= _BACKTRACK:
             done.append(now[: last_comma + 1])
             now, last_comma = now[last_comma + 1 :], -1
-        if len(now) == window:
+        if len(now) + (token.count if isinstance(token, Embedding) else 1) > window:
             done.append(now)
             now, last_comma = [], -1
-        now.append((token, weight))
+        if isinstance(token, Embedding):
+            now += [((token, row), weight) for row in range(token.count)]
+        else:
+            now.append((token, weight))
     if now or not done:
         done.append(now)
     return done
 
 
-def _tokens(tokenizer: Any, parsed: Parsed) -> list[tuple[int | None, float]]:
-    tokens: list[tuple[int | None, float]] = []
-    for part in parsed.fragments:
-        if part.text is None:
-            tokens.append((None, 1.0))
-        elif part.text:
-            ids = tokenizer(part.text, add_special_tokens=False, verbose=False).input_ids
-            tokens += [(int(token), part.weight) for token in ids]
-    return tokens
-
-
 def _padded(
-    parts: list[list[tuple[int, float]]], window: int, tokenizer: Any
+    parts: list[list[tuple[Place, float]]], window: int, tokenizer: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens and weights; where an embedding's vectors belong, the token is 0."""
     begin, end = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
     pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end)
-    ids = [[begin, *(token for token, _ in part), end, *([pad] * (window - len(part)))] for part in parts]
+    plain = [[token if isinstance(token, int) else 0 for token, _ in part] for part in parts]
+    ids = [[begin, *part, end, *([pad] * (window - len(part)))] for part in plain]
     weights = [[1.0, *(weight for _, weight in part), *([1.0] * (window - len(part) + 1))] for part in parts]
     return torch.tensor(ids), torch.tensor(weights)
+
+
+def _rows(parts: list[list[tuple[Place, float]]], width: int) -> dict[tuple[int, int], torch.Tensor]:
+    """Return the vectors of embeddings by chunk and place, for an encoder of this width."""
+    return {
+        (chunk, place): token[0].vectors[width][token[1]]
+        for chunk, part in enumerate(parts)
+        for place, (token, _) in enumerate(part, 1)  # the first is the token that begins a text
+        if not isinstance(token, int)
+    }
 
 
 def _comma(tokenizer: Any) -> int | None:

@@ -31,6 +31,7 @@ FOLDERS = {
     "VAE": _FOLDERS["vae"],
     "text encoder": _FOLDERS["text_encoder"],
     "IP-Adapter": ("ipadapter", "ip_adapter", "ip-adapter", "ControlNet", "controlnet"),
+    "embedding": ("embeddings",),
     "image encoder": ("clip_vision", "image_encoder", "ClipVision"),
 }
 """What A1111 and ComfyUI call the folders in which a kind of weights lies, beside or below those of models."""
@@ -117,14 +118,19 @@ def kept(what: str, models: Store | None) -> dict[str, Path]:
         A key of `FOLDERS`.
     models
     """
-    names = FOLDERS[what]
     found: dict[str, Path] = {}
+    for path in files(what, models):
+        found.setdefault(path.stem.lower(), path)
+    return found
+
+
+def files(what: str, models: Store | None) -> Iterator[Path]:
+    """Yield the weight files of a kind on this machine; ``what`` is a key of `FOLDERS`."""
+    names = FOLDERS[what]
     for folder in models.folders() if models is not None else []:
         for inside in (folder, *(folder / each for each in names)):
             if inside.is_dir() and (inside != folder or inside.name.lower() in {n.lower() for n in names}):
-                for path in layouts.weight_files(inside):
-                    found.setdefault(path.stem.lower(), path)
-    return found
+                yield from layouts.weight_files(inside)
 
 
 def named(name: str, what: str, models: Store | None, *, code: str) -> Path:
@@ -148,7 +154,7 @@ def named(name: str, what: str, models: Store | None, *, code: str) -> Path:
         With the nearest name as its hint.
     """
     path = Path(name).expanduser()
-    if path.is_file() or (path.is_dir() and what != "LoRA"):
+    if path.is_file() or (path.is_dir() and what not in ("LoRA", "embedding")):
         return path
     bare = _LABEL.sub("", name).strip()
     wanted = (Path(bare).stem if Path(bare).suffix.lower() in layouts.SUFFIXES else bare).lower()

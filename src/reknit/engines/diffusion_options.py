@@ -6,6 +6,7 @@ Pure data that imports in a millisecond. It knows no model: None means "what sui
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from reknit.core.errors import InputError
@@ -121,6 +122,14 @@ OPTIONS: tuple[Option, ...] = (
         kind="text",
         default="",
         help="LoRA files or ids with their weights, such as 'detail:0.8, film.safetensors:1'",
+        names="model",
+    ),
+    Option(
+        name="embeddings",
+        kind="text",
+        default="",
+        help="textual inversions that the prompts may call by their files' names, or by another word, such as "
+        "'ink.pt, toy=x.bin'; those in folders called embeddings need not be named",
         names="model",
     ),
     Option(
@@ -311,10 +320,18 @@ _NUMBERS = {
 }
 
 
-def to_parameters(params: Mapping[str, Any], *, model: str, model_hash: str, size: str) -> dict[str, Any]:
+def to_parameters(
+    params: Mapping[str, Any],
+    *,
+    model: str,
+    model_hash: str,
+    size: str,
+    embeddings: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return values of `OPTIONS` as what AUTOMATIC1111 writes into pictures, without seed and version.
 
-    ``size`` is what was worked at, ``WIDTHxHEIGHT``; ``model_hash`` is the first ten digits of its SHA-256.
+    ``size`` is what was worked at, ``WIDTHxHEIGHT``; ``model_hash`` is the first ten digits of its SHA-256;
+    ``embeddings`` are the textual inversions used, by name their SHA-256, of which twelve digits are written.
     """
     words = {ours: theirs for theirs, ours in _CONTENT_WORDS.items() if ours != "original"}
     values = {
@@ -332,6 +349,7 @@ def to_parameters(params: Mapping[str, Any], *, model: str, model_hash: str, siz
         "Inpaint area": "Only masked",
         "Eta": _number(params["eta"]),
         "Seed resize from": params["noise_size"],
+        "TI hashes": ", ".join(f"{_plain(name)}: {sha256[:12]}" for name, sha256 in embeddings.items()),
     }
     prompts = {name: params[name] for name in ("prompt", "negative_prompt")}
     return {**prompts, "values": {key: value for key, value in values.items() if value or key == "Seed"}}
@@ -382,6 +400,10 @@ def size_of(text: str) -> tuple[int, int] | None:
             option="noise_size",
         )
     return int(width), int(height)
+
+
+def _plain(name: str) -> str:
+    return name.replace(":", "").replace(",", "")
 
 
 def _number(value: float | None) -> str:

@@ -94,7 +94,11 @@ class Painter(Protocol):
         ...
 
     def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
-        """Return what a record needs: the weights' ``sha256``, and sampler and scheduler by A1111's names."""
+        """Return what a record needs.
+
+        The weights' ``sha256``, sampler and scheduler by A1111's names; the SHA-256 of ``embeddings`` by name, if
+        prompts may call any.
+        """
         ...
 
 
@@ -132,7 +136,7 @@ class NativePainter:
 
         placed, values = self.placed, order.values
         flow = placed.checkpoint.family.prediction == "flow"
-        guided = not flow and values["guidance"] > 1
+        guided = self._guided(values)
         chosen = sampler(values["sampler"], values["scheduler"])
         report.step("reading the prompt", 0.0)
         self._take_loras(values)
@@ -143,6 +147,7 @@ class NativePainter:
             values["negative_prompt"] if guided else None,
             clip_skip=values["clip_skip"],
             guidance=values["guidance"] if flow else None,
+            embeddings=self._known(values),
             cache=self.cache,
         )
         for text in (*placed.checkpoint.notes, *chosen.notes, *conditioning.notes):
@@ -255,12 +260,32 @@ class NativePainter:
         tags = emphasis.parse(values["prompt"]).loras
         lora.apply(self.placed, wanted | {lora.locate_lora(name, store): weight for name, weight in tags})
 
+    def _guided(self, values: Mapping[str, Any]) -> bool:
+        return self.placed.checkpoint.family.prediction != "flow" and values["guidance"] > 1
+
+    def _known(self, values: Mapping[str, Any]) -> dict[str, Path]:
+        """Return the textual inversions that prompts may call: those of the option, and those found by name."""
+        from reknit.diffusion import textual_inversion
+
+        store = self.models() if self.models else None
+        return textual_inversion.known(store) | textual_inversion.chosen(values["embeddings"] or "", store)
+
+    def _embeddings(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the SHA-256 of each textual inversion that is used, by name."""
+        from reknit.diffusion.prompt import embeddings_in
+
+        there = self._known(values)
+        texts = (values["prompt"], *([values["negative_prompt"]] if self._guided(values) else ()))
+        used = (each for text in texts for each in embeddings_in(self.placed, text, there))
+        return {each.name: each.sha256 for each in used}
+
     def _key(self, order: Order) -> str:
         """Return what tells one painting from another, however the model is laid out."""
         checkpoint = self.placed.checkpoint
         wanted = sorted((name, repr(value)) for name, value in order.values.items())
         arrays = (order.pixels, order.hole, order.strength_map, order.control, order.image_prompt)
-        about = (*arrays, order.prefilled, order.seeds, repr(wanted))
+        used = self._embeddings(order.values)
+        about = (*arrays, order.prefilled, order.seeds, repr(wanted), repr(used))
         return key_of("painted", identity(checkpoint), *about)
 
     def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:
@@ -274,6 +299,7 @@ class NativePainter:
             "sha256": self.placed.checkpoint.hashed(report),
             "sampler": "" if solver is None else solver.a1111 or solver.name,
             "scheduler": label or chosen.schedule or "",
+            "embeddings": self._embeddings(values),
         }
 
 
@@ -296,7 +322,7 @@ class PipelinePainter:
         values, facts = order.values, self.adapter.facts
         for name, what in (
             *(("sampler", "samplers"), ("scheduler", "schedulers"), ("lora", "LoRAs")),
-            *(("variation", "variations"), ("noise_size", "noise sizes")),
+            *(("variation", "variations"), ("noise_size", "noise sizes"), ("embeddings", "embeddings")),
         ):
             if values[name]:
                 note(f"{facts.title} runs in diffusers' own pipeline, which takes no {what} of Reknit's")

@@ -256,6 +256,7 @@ class DiffusionSession:
     def _record(self, painter: Painter, params: Mapping[str, Any], size: Size, report: Report) -> None:
         facts = painter.facts(params, _Quiet(report))
         labels = {"sampler": facts.pop("sampler"), "scheduler": facts.pop("scheduler")}
+        embeddings: dict[str, str] = facts.pop("embeddings", {})
         self._facts = {
             "model": {
                 "name": self.found.name,
@@ -263,6 +264,7 @@ class DiffusionSession:
                 "kind": self.found.kind,
                 **facts,
             },
+            **({"embeddings": embeddings} if embeddings else {}),
             "working_size": [size.width, size.height],
             "placement": self.placement.to_dict(),
             "versions": {name: _version(name) for name in _LIBRARIES},
@@ -270,6 +272,7 @@ class DiffusionSession:
                 {**params, **labels},
                 model=self.found.name,
                 model_hash=facts["sha256"][:10],
+                embeddings=embeddings,
                 size=f"{size.width}x{size.height}",
             ),
         }

@@ -6,13 +6,13 @@ holds. It does not know which models the catalog lists.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from reknit.core.errors import ExternalError, InputError, NotFound
-from reknit.models import families, gguf_header, onnx_graph, safetensors_header, torch_pickle
+from reknit.models import families, gguf_header, inversion, onnx_graph, safetensors_header, torch_pickle
 from reknit.models.families import Family
 from reknit.models.header import Tensor, Tensors, damaged, main_dtype
 
@@ -32,7 +32,8 @@ class Identity:
     family : str
         The words of `ModelCard.family`; ``unknown`` where nothing known fits.
     kind : str
-        ``inpaint`` or ``base`` for what paints; ``control``, ``lora``, ``image-prompt``, ``vae``, ``text`` for parts.
+        ``inpaint`` or ``base`` for what paints; ``control``, ``lora``, ``embedding``, ``image-prompt``, ``vae``,
+        ``text`` for parts.
     in_channels : int or None
         What the first layer takes, e.g. 9 for Stable Diffusion's inpainting models and 4 for their bases.
     dtype : str or None
@@ -42,7 +43,7 @@ class Identity:
     bytes : int
         The file's size.
     inputs, outputs : mapping of str to Tensor
-        Of an ONNX graph; empty for other formats.
+        Of an ONNX graph; ``inputs`` also the vectors of an embedding, for each text encoder. Empty for others.
     opset : int or None
         Of an ONNX graph.
     complete : bool
@@ -130,13 +131,13 @@ def _by_start(path: Path, start: bytes, size: int) -> Identity:
             return _made(
                 "torchscript", families.of_code(contents.code, contents.tensors), contents.tensors, size
             )
-        return _made("pickle", families.of_tensors(contents.tensors), contents.tensors, size, SECOND_CHOICE)
+        return _weights("pickle", contents.tensors, size, SECOND_CHOICE)
     if start[8:9] == b"{" or (start[8:16].lstrip().startswith(b"{") and len(start) == 16):
         tensors, _ = safetensors_header.read(path)
-        return _made("safetensors", families.of_tensors(tensors), tensors, size)
+        return _weights("safetensors", tensors, size)
     if start.startswith(_PICKLE):
         contents = torch_pickle.read_legacy(path)
-        return _made("pickle", families.of_tensors(contents.tensors), contents.tensors, size, SECOND_CHOICE)
+        return _weights("pickle", contents.tensors, size, SECOND_CHOICE)
     if start[:1] == b"\x08":
         return _onnx(path, size)
     if start.startswith(b"version https://"):
@@ -170,6 +171,16 @@ def _onnx(path: Path, size: int) -> Identity:
         complete=not graph.external,
         notes=notes,
     )
+
+
+def _weights(form: str, tensors: Tensors, size: int, *notes: str) -> Identity:
+    sizes = inversion.vectors(tensors)
+    if not sizes:
+        return _made(form, families.of_tensors(tensors), tensors, size, *notes)
+    inside = {name: tensors[name] for name in sizes}
+    made = _made(form, Family(name=inversion.family(sizes), kind="embedding"), inside, size, *notes)
+    shapes = {name: Tensor(dtype=inside[name].dtype, shape=shape) for name, shape in sizes.items()}
+    return replace(made, inputs=MappingProxyType(shapes))
 
 
 def _made(form: str, family: Family, tensors: Tensors, size: int, *notes: str) -> Identity:

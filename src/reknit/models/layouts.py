@@ -23,6 +23,7 @@ _PARTS = (
     "hub/checkpoints",  # IOPaint keeps its files where torch.hub does
     "checkpoints",  # the same, given the hub itself
 )
+_BESIDE = "embeddings"  # AUTOMATIC1111 keeps these beside its folder of models
 
 
 def folders(roots: Iterable[Path]) -> list[Path]:
@@ -38,6 +39,9 @@ def folders(roots: Iterable[Path]) -> list[Path]:
         inside = [root / part for part in _PARTS if (root / part).is_dir()]
         for folder in inside or ([root] if root.is_dir() else []):
             found[folder] = None
+        home = root.parent if root.name == "models" else root
+        if (home / _BESIDE).is_dir() and home not in found:
+            found[home / _BESIDE] = None
         for name in EXTRA_PATHS:
             for folder in _extra(root / name):
                 found[folder] = None

@@ -39,7 +39,7 @@ def cards(
     for path in paths:
         if path.suffix.lower() not in _SUFFIXES or FOLDERS.isdisjoint(part.lower() for part in path.parts):
             continue
-        what = _identity(path)
+        what = identity(path)
         if (
             what is None
             or what.kind not in ("inpaint", "base")
@@ -73,7 +73,8 @@ def _card(name: str, path: Path, what: Identity) -> ModelCard:
     )
 
 
-def _identity(path: Path) -> Identity | None:
+def identity(path: Path) -> Identity | None:
+    """Return what a file is, read once as long as it stays as it is; None where that cannot be said."""
     try:
         stat = path.stat()
         return _identified(path, stat.st_mtime_ns, stat.st_size)

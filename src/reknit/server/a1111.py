@@ -20,6 +20,8 @@ from starlette.responses import Response
 
 from reknit.core import exif, parameters
 from reknit.core.errors import Cancelled
+from reknit.models import loose
+from reknit.models.inversion import WIDTHS
 from reknit.server import a1111_lists as lists
 from reknit.server import a1111_work as work
 from reknit.server import errands
@@ -227,6 +229,34 @@ def _loras(rooms: Rooms) -> list[Path]:
     from reknit.diffusion import sources
 
     return sorted(sources.kept("LoRA", rooms.models() if rooms.models else None).values())
+
+
+@router.get("/embeddings")
+async def embeddings(request: Request) -> Response:
+    """List the textual inversions: those for the chosen model, and those for others."""
+    return Json(await asyncio.to_thread(_embeddings, rooms_of(request), desk_of(request)))
+
+
+def _embeddings(rooms: Rooms, desk: Desk) -> dict[str, Any]:
+    from reknit.diffusion.textual_inversion import known
+
+    store = rooms.models() if rooms.models else None
+    offer = _chosen(rooms, desk)
+    family = store.find(offer.model).family if store and offer.model and offer.paints else None
+    told: dict[str, Any] = {"loaded": {}, "skipped": {}}
+    for path in known(store).values():
+        what = loose.identity(path)
+        if what is None or what.kind != "embedding":
+            continue
+        shapes = [tensor.shape for tensor in what.inputs.values()]
+        told["loaded" if family in (None, what.family) else "skipped"][path.stem] = {
+            "step": None,
+            "sd_checkpoint": None,
+            "sd_checkpoint_name": None,
+            "shape": sum(WIDTHS[what.family]),
+            "vectors": shapes[0][0],
+        }
+    return told
 
 
 @router.get("/memory")

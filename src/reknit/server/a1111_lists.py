@@ -94,7 +94,6 @@ EMPTY: dict[str, Any] = {
     "extensions": [],
     "artists": [],
     "artist-categories": [],
-    "embeddings": {"loaded": {}, "skipped": {}},
     "cmd-flags": {},
 }
 """What is asked for and is not here."""

@@ -19,7 +19,7 @@ from reknit.server.rooms import Rooms, rooms_of
 
 COMFYUI_VERSION = "0.3.64"
 """The version of ComfyUI whose API this is."""
-NO_SUCH_MODELS = ("embeddings", "upscale_models", "clip_vision", "style_models")
+NO_SUCH_MODELS = ("upscale_models", "clip_vision", "style_models")
 """Folders that clients ask for, whose models nothing here uses."""
 OTHER_NAMES = {"clip": "text_encoders", "unet": "diffusion_models"}
 
@@ -71,6 +71,14 @@ async def models(folder: str, request: Request) -> Response:
 
 
 @router.get("/embeddings")
+async def embeddings(request: Request) -> Response:
+    """List the textual inversions by the names that prompts call them, those in folders below with their path."""
+    rooms = rooms_of(request)
+    there = comfy_work.context(rooms.settings.comfy_dir, models=rooms.models)
+    found = await asyncio.to_thread(there.weights, "embeddings")
+    return Json(sorted({name.rpartition(".")[0] for name in found}))
+
+
 @router.get("/extensions")
 async def nothing() -> Response:
     """List what is not here."""

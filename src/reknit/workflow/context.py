@@ -26,8 +26,9 @@ MODEL_FOLDERS: Mapping[str, tuple[str, ...]] = {
     "diffusion_models": ("diffusion_models", "unet"),
     "controlnet": ("controlnet", "t2i_adapter", "ControlNet"),
     "inpaint": ("inpaint",),
+    "embeddings": ("embeddings",),
 }
-"""ComfyUI's kinds of models, and the names of their folders below a folder of models."""
+"""ComfyUI's kinds of models, and the names of their folders: below a folder of models, or one by itself."""
 
 _ENGINES = {"checkpoints": ("diffusion",), "inpaint": ("onnx", "torchscript")}
 """Which engines run the catalogue's models of a kind."""
@@ -43,7 +44,7 @@ class Context:
     ----------
     input_dir, output_dir, temp_dir : Path
     model_dirs : tuple of Path
-        Folders with ComfyUI's folders of models in them.
+        Folders with ComfyUI's folders of models in them, and single ones of those.
     given : mapping of str to Path
         Pictures that the user named, by what the graph calls them; they come before those of ``input_dir``.
     models : callable or None
@@ -118,7 +119,9 @@ class Context:
 
         Models that are installed and lie elsewhere go by their ids, beside files in ComfyUI's folders.
         """
-        folders = [folder / name for folder in self.model_dirs for name in MODEL_FOLDERS[kind]]
+        names = MODEL_FOLDERS[kind]
+        folders = [folder / name for folder in self.model_dirs for name in names]
+        folders += [folder for folder in self.model_dirs if folder.name in names]
         found = {name: path for name in _listed(folders, WEIGHTS) if (path := _first(folders, name))}
         if self.models is not None and kind in _ENGINES:
             files = set(found.values())

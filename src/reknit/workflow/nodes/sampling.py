@@ -7,6 +7,7 @@ exactly as many steps are walked as were asked for. What flows in and out is not
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+_LOG = logging.getLogger(__name__)
 _GRID = 8
 _BLANK = (0.8223, -0.6876, 0.6364, 0.1380)
 """What an inpainting model of Stable Diffusion is shown where there is no picture: ComfyUI's latents of nothing."""
@@ -174,9 +176,13 @@ def _said(context: Context, model: Model, words: Words) -> Text:
     import torch
 
     from reknit.diffusion.prompt import encode_text
+    from reknit.diffusion.textual_inversion import named
 
     placed = painter(context, model, words.clip)
-    found = encode_text(placed, words.prompt, clip_skip=words.clip.skip, emphasis="comfyui")
+    there = named(context.weights("embeddings").values()) if "embedding:" in words.prompt else None
+    found = encode_text(placed, words.prompt, clip_skip=words.clip.skip, emphasis="comfyui", embeddings=there)
+    for note in found.notes:
+        _LOG.warning(note)
     if not words.zero:
         return found
     pooled = None if found.pooled is None else torch.zeros_like(found.pooled)
