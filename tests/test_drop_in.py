@@ -106,3 +106,34 @@ def test_sizes_are_diffusers_arguments_too(folder):
     pipe = small(reknit.AutoPipelineForInpainting.from_pretrained(folder).to("cpu", torch.float32))
     done = pipe(prompt="", image=photo, mask_image=mask, width=64, height=48, num_inference_steps=1)
     assert done.images[0].size == (64, 48)
+
+
+def test_words_stand_for_textual_inversions(folder, tmp_path):
+    photo, mask = given()
+    drawn = torch.randn(768, generator=torch.Generator().manual_seed(1))
+    for token in ("<cat-toy>", "<ink>"):
+        (tmp_path / token[1:-1]).mkdir()
+        torch.save({token: drawn * len(token)}, tmp_path / token[1:-1] / "learned_embeds.bin")
+    pipe = small(reknit.StableDiffusionInpaintPipeline.from_pretrained(folder).to("cpu", torch.float32))
+
+    def paint(prompt: str):
+        generator = torch.Generator().manual_seed(3)
+        done = pipe(prompt, photo, mask, num_inference_steps=1, generator=generator)
+        return np.asarray(done.images[0]), done.result.facts.get("embeddings")
+
+    plain, none = paint("a <cat-toy>, (<cat-toy>:1.2)")
+    assert not none
+    pipe.load_textual_inversion(tmp_path / "cat-toy")
+    first, used = paint("a <cat-toy>, (<cat-toy>:1.2)")
+    assert [*used] == ["cat-toy"] and not np.array_equal(first, plain)
+    pipe.load_textual_inversion(str(tmp_path / "ink"), token="$ink", weight_name="learned_embeds.bin")
+    second, used = paint("a <cat-toy>, ($ink:1.2)")
+    assert [*used] == ["cat-toy", "ink"] and not np.array_equal(second, first)
+    pipe.unload_textual_inversion("$ink")
+    pipe.unload_textual_inversion()
+    assert np.array_equal(paint("a <cat-toy>, (<cat-toy>:1.2)")[0], plain)
+    with pytest.raises(NotFound):
+        pipe.load_textual_inversion("sd-concepts-library/none")
+    with pytest.raises(InputError) as caught:
+        pipe.load_textual_inversion(tmp_path, subfolder="x")
+    assert caught.value.code == "argument.unknown"

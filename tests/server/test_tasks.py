@@ -21,7 +21,9 @@ from reknit.server.pictures import Pictures
 from reknit.server.schemas import ExtendBody, FillBody, RepairBody
 from tests.server.live import hole, photo, png
 
-PICTURES_AND_PARTS = ("control", "control_image", "image_prompt", "vae", "text_encoders", "lora")
+PICTURES_AND_PARTS = (
+    *("control", "control_image", "image_prompt", "vae", "text_encoders", "lora", "embeddings"),
+)
 
 
 def payload(body: Any, **fields: Any) -> dict[str, Any]:
@@ -124,6 +126,8 @@ def test_mistakes_are_found_before_the_work(
     [
         *(({name: "/etc/passwd"}, InputError, "option.value") for name in PICTURES_AND_PARTS),
         ({"lora": "ink:0.8, /etc/passwd:1"}, InputError, "option.value"),
+        ({"lora": "pyproject.toml:1"}, InputError, "option.value"),
+        ({"embeddings": "ink, x=pyproject.toml"}, InputError, "option.value"),
         ({"control_image": "0" * 64}, NotFound, "picture.missing"),
     ],
 )

@@ -6,6 +6,7 @@ trained model's do.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -372,3 +373,25 @@ def test_latents_that_no_model_of_the_kind_gives_are_refused(context: Context, r
     with pytest.raises(InputError, match="16 channels") as caught:
         through_the_node(context, registry, {"samples": np.ones((1, 16, 8, 8), np.float32)})
     assert caught.value.code == "workflow.latent"
+
+
+def test_texts_call_embeddings(
+    context: Context, registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "models" / "embeddings" / "mine"
+    folder.mkdir(parents=True)
+    torch.save({"x": torch.randn(2, 768, generator=torch.Generator().manual_seed(1))}, folder / "ink.bin")
+    for given in (folder.parents[1], folder.parent):  # of models, and as extra_model_paths.yaml may name it
+        context = replace(context, model_dirs=(given,))
+
+        def made(text: str, context: Context = context) -> Any:
+            return through_the_node(context, registry, {"samples": latents()}, steps=1, positive=words(text))
+
+        called = made("a red embedding:mine/ink.bin house")
+        assert torch.equal(made("a red embedding:Ink house"), called)
+        assert not torch.equal(made("a red house"), called)
+        assert not torch.equal(made("a red (embedding:ink:1.3) house"), called)
+        assert not caplog.records
+        assert torch.equal(made("a red embedding:pen house"), made("a red house"))
+        assert "there is no embedding 'pen'" in caplog.text
+        caplog.clear()

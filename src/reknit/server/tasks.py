@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -140,7 +141,7 @@ def _named(engine: str, params: Mapping[str, Any]) -> dict[str, tuple[str, str]]
 
 def _check_no_path(name: str, kind: str, text: str) -> None:
     """Raise `InputError` for a path: who asks over HTTP may name models, not files of this machine."""
-    parts = [part.strip() for part in text.split(",")]
+    parts = [text.strip(), *(part.strip() for part in re.split("[,=:]", text))]
     if not any("/" in part or "\\" in part or (part and Path(part).exists()) for part in parts):
         return
     raise InputError(
