@@ -52,6 +52,34 @@ def test_a_closed_dialog_is_gone_at_once(shell: Shell) -> None:
     assert left == 0
 
 
+def test_a_menu_is_closed_by_a_second_press_and_gone_at_once(shell: Shell) -> None:
+    shell.open()
+    button, panel = shell.get("mask-menu"), shell.get("mask-panel")
+    for presses in range(1, 5):
+        button.click()
+        if presses % 2:
+            panel.wait_for()
+        else:
+            shell.still()
+            assert panel.count() == 0
+        assert button.get_attribute("aria-expanded") == str(presses % 2 == 1).lower()
+    counts = shell.page.evaluate(
+        """async () => {
+          const button = document.querySelector("#download-more");
+          const seen = () => [document.querySelectorAll(".menu").length, button.getAttribute("aria-expanded")];
+          button.click();
+          document.querySelector(".menu").hidePopover();
+          const at_once = seen();
+          button.click();
+          await new Promise((done) => setTimeout(done, 50)); // the first one has nothing more to say
+          return [at_once, seen()];
+        }"""
+    )
+    assert counts == [[0, "false"], [1, "true"]]
+    shell.keys("Escape")
+    assert shell.page.evaluate("document.activeElement.id") == "download-more"
+
+
 def test_what_the_engine_will_see_is_asked_before_the_first_job(shell: Shell) -> None:
     shell.open()
     shell.paint()

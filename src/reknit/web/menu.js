@@ -8,27 +8,36 @@ import { place } from "./notices.js";
 
 /** @typedef {{words: string, icon?: string, key?: string, run: () => void, disabled?: boolean, testid?: string} | null} Entry  null is a line */
 
+const opened = () => /** @type {HTMLElement | null} */ (document.querySelector(".menu"));
+
+/** The id of the button whose box was open as a press began: beside a box a press closes it, before it is a click. */
+let pressed = "";
+addEventListener("pointerdown", () => (pressed = opened()?.dataset.of ?? ""), true);
+addEventListener("keydown", () => (pressed = ""), true);
+
 /**
  * Show what `make` builds beside `button`; a second press closes it.
  * @param {HTMLElement} button @param {(close: () => void) => HTMLElement} make
  */
 export function openBeside(button, make) {
-  const old = document.querySelector(".menu:popover-open");
-  if (old instanceof HTMLElement) {
-    old.hidePopover();
-    if (old.dataset.of === button.id) return;
-  }
+  const old = opened();
+  old?.hidePopover();
+  const same = (old?.dataset.of ?? pressed) === button.id;
+  pressed = "";
+  if (same) return;
   const box = make(() => box.hidePopover());
   box.classList.add("menu");
   box.popover = "auto";
   box.dataset.of = button.id;
   document.body.append(box);
   button.setAttribute("aria-expanded", "true");
-  box.addEventListener("toggle", (event) => {
+  // not the "toggle" event: that comes later, and until then a closed box would stand beside the next one
+  box.addEventListener("beforetoggle", (event) => {
     if (/** @type {ToggleEvent} */ (event).newState !== "closed") return;
+    const back = box.contains(document.activeElement) || document.activeElement === document.body;
     button.setAttribute("aria-expanded", "false");
-    if (box.contains(document.activeElement) || document.activeElement === document.body) button.focus();
     box.remove();
+    if (back) button.focus();
   });
   box.showPopover();
   place(box, button);

@@ -120,7 +120,7 @@ class Page {
       return false;
     } finally {
       clearTimeout(timer);
-      if (this.#opening === opening) banner("");
+      if (this.#opening === opening) banner(this.jobs.online ? "" : say("online.lost"));
     }
   }
 
