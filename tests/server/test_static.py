@@ -124,13 +124,14 @@ const c = 2;
 """
 
 
-def test_scripts_travel_without_comments_and_indentation(tmp_path: Path) -> None:
+def test_scripts_and_styles_travel_without_comments_and_indentation(tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text(SCRIPT)
-    (tmp_path / "a.css").write_text("/* stays */\na {}\n")
+    (tmp_path / "a.css").write_text("/* goes */\n@media print {\n  a { color: red; } /* stays */\n}\n")
     folder = static.Folder(tmp_path)
     assert gzip.decompress(folder.get("a.js").packed or b"").decode() == SENT
     assert folder.get("a.js").data.decode() == SCRIPT
-    assert b"stays" in gzip.decompress(folder.get("a.css").packed or b"")
+    style = gzip.decompress(folder.get("a.css").packed or b"").decode()
+    assert style == "\n@media print {\na { color: red; } /* stays */\n}\n"
 
 
 def test_the_page_holds_no_text_that_spans_lines() -> None:

@@ -1,7 +1,7 @@
 """The page's files, from memory: read once, compressed once, read again only when they change on disk.
 
-Compressed scripts travel without comments and indentation, which are a quarter of them. A client's path is
-looked up among the names that were found in the folder; it never reaches the file system.
+Compressed scripts and styles travel without comments and indentation, which are a quarter of scripts. A client's
+path is looked up among the names that were found in the folder; it never reaches the file system.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TYPES = {
 COMPRESSED = frozenset({".html", ".js", ".mjs", ".css", ".json", ".webmanifest", ".svg"})
 LOOK_AGAIN_S = 1.0
 COMMENT = re.compile(rb"^[ \t]*(?:/\*(?:[^*]|\*(?!/))*\*/|//[^\n]*)[ \t]*$", re.MULTILINE)
-"""A comment of a script that has its lines for itself."""
+"""A comment that has its lines for itself."""
 CAST = re.compile(rb"/\*\* @type (?:[^*]|\*(?!/))*\*/ ?")
 """A comment that tells the type checker what a value is."""
 INDENTATION = re.compile(rb"^[ \t]+", re.MULTILINE)
@@ -108,11 +108,11 @@ def _read(path: Path, stamp: tuple[int, int]) -> File:
 
 
 def _lean(data: bytes, suffix: str) -> bytes:
-    """Return a script without comments and indentation; every line keeps its number.
+    """Return a script or a style without comments and indentation; every line keeps its number.
 
-    The scripts of the page hold no text that spans lines, so none of it can be meant.
+    Those of the page hold no text that spans lines, so none of it can be meant.
     """
-    if suffix not in (".js", ".mjs"):
+    if suffix not in (".js", ".mjs", ".css"):
         return data
     bare = COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), data)
     return INDENTATION.sub(b"", CAST.sub(b"", bare))

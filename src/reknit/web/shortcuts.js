@@ -1,9 +1,7 @@
 // @ts-check
-/** The keyboard: one table of keys, the listener that serves it, and the sheet that shows it. */
+/** The keyboard: one table of keys, and the listener that serves it. */
 
-import { h } from "./dom.js";
-import { keyWords, spelling } from "./keys.js";
-import { say } from "./strings.js";
+import { spelling } from "./keys.js";
 
 /**
  * @typedef {object} Shortcut
@@ -55,26 +53,8 @@ export class Shortcuts {
 
   /** Show all keys. */
   async show() {
-    const { openDialog } = await import("./dialog.js");
-    if (document.querySelector("dialog[open]")) return;
-    const parts = [...new Set(this.shortcuts.map(({ part }) => part))];
-    openDialog(
-      say("shortcuts.title"),
-      () =>
-        h(
-          "div",
-          null,
-          h(
-            "div",
-            { class: "keys" },
-            ...parts.map((part) =>
-              h("section", null, h("h3", null, say(`shortcuts.${part}`)), h("dl", null, ...this.shortcuts.filter((each) => each.part === part).map(line))),
-            ),
-          ),
-          h("p", { class: "muted" }, say("key.fingers")),
-        ),
-      { look: "keyboard", testid: "shortcuts-sheet" },
-    );
+    const { showKeys } = await import("./keyboard.js");
+    showKeys(this.shortcuts);
   }
 }
 
@@ -90,10 +70,4 @@ function taken(event, key) {
     return key !== "Escape" && key !== "Ctrl Enter";
   }
   return key === "Enter" && element.matches("button, summary, a");
-}
-
-/** @param {Shortcut} shortcut */
-function line({ keys, words, shown }) {
-  const caps = (shown ?? keys[0]).split(" | ").map((key) => h("kbd", null, keyWords(key)));
-  return h("div", null, h("dt", null, ...caps), h("dd", null, words));
 }
