@@ -32,6 +32,14 @@ def test_folders_are_walked_and_only_pictures_listed(tmp_path: Path) -> None:
     assert found["a.jpg"].file_bytes == 1
 
 
+def test_the_record_of_an_earlier_batch_holds_no_sources(tmp_path: Path) -> None:
+    (tmp_path / "clean" / "reknit-batch" / "thumbs").mkdir(parents=True)
+    for name in ("a.png", "clean/b.png", "clean/reknit-batch/thumbs/1-after.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    found = {entry.output for entry in entries(WorkList(root=str(tmp_path)))}
+    assert found == {"a.png", "clean/b.png"}
+
+
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.jpg")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")

@@ -5,6 +5,7 @@ every input as it was.
 """
 
 import hashlib
+import io
 import json
 import os
 import random
@@ -365,3 +366,35 @@ def test_a_kill_while_saving_leaves_the_old_file_or_the_new_one() -> None:
 def test_the_corpus_is_large_enough() -> None:
     assert len(BAD_PHOTOS) + len(BAD_OPTIONS) >= 60
     assert json.dumps([code for _, code in BAD_OPTIONS])
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("fill", "mask.png", "photo.png"), "reknit fill photo.png mask.png"),
+        (("fill", "photo", "mask.png"), "did you mean 'photo.jpg'?"),
+        (("fill", "photo.png", "msk.png"), "did you mean 'mask.png'?"),
+        (("fill", "nowhere/photo.png", "mask.png"), "check the path"),
+        (("fill", "photo.png", "mask.png", "out.png"), "-o names the output"),
+        (("photo.png", "mask.png"), "reknit fill photo.png MASK"),
+        (("batch", "photo.png", "out", "--mask", "mask.png"), "`reknit fill` does one picture"),
+        (("batch", ".", "photo.png", "--mask", "mask.png"), "name another OUT"),
+    ],
+)
+def test_hints_name_what_helps(reknit: Reknit, args: tuple[str, ...], said: str) -> None:
+    ran = reknit(*args)
+    assert ran.status == 2
+    assert said in ran.err.splitlines()[-1]
+
+
+def test_a_black_and_white_photo_is_filled(reknit: Reknit) -> None:
+    drawing = np.zeros((60, 80), np.uint8)
+    drawing[::2] = 255
+    Image.fromarray(drawing).save("drawing.png")
+    assert reknit("fill", "drawing.png", "mask.png", "-o", "out.png").status == 0
+
+
+def test_standard_input_without_data_is_told(reknit: Reknit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    ran = reknit("fill", "-", "mask.png", "-o", "out.png")
+    assert ran.status == 2 and "standard input is empty" in ran.err

@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -15,7 +16,10 @@ pytest.importorskip("websockets", reason="pip install -e .")
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from reknit.core.errors import ExternalError
 from reknit.server import listen
+from reknit.server.app import build
+from reknit.server.rooms import ServeSettings
 from tests.patience import PATIENCE_S, until
 
 
@@ -49,3 +53,17 @@ def test_a_quiet_websocket_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+@pytest.mark.parametrize(("host", "hint"), [("127.0.0.1", "another --port"), ("192.0.2.1", "0.0.0.0")])
+def test_an_address_that_cannot_be_had_is_told_with_what_helps(host: str, hint: str) -> None:
+    with listen.bound("127.0.0.1", 0) as taken, pytest.raises(ExternalError) as caught:
+        listen.bound(host, taken.getsockname()[1])
+    assert caught.value.code == "serve.address" and hint in caught.value.hint
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ExternalError) as caught:
+        build(ServeSettings(data_dir=tmp_path / "file" / "data"))
+    assert caught.value.code == "serve.data-dir"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reknit.batch import places
 from reknit.batch.item import FINDERS, Setup
-from reknit.batch.manifest import WorkList
+from reknit.batch.manifest import RECORD, WorkList
 from reknit.config import load, model_store
 from reknit.core.errors import InputError, nearest_name
 from reknit.core.geometry import Size
@@ -27,9 +27,6 @@ from reknit.pipeline.timestamp import CORNERS
 
 if TYPE_CHECKING:
     from reknit.models.store import Store
-
-RECORD = "reknit-batch"
-"""The folder below OUT that holds the ledger and the report, unless another is named."""
 
 
 def check_setup(setup: Setup) -> Setup:
@@ -111,6 +108,8 @@ def record_folder(root: str, out: str, record: Path | None) -> Path:
             code="batch.places",
             hint="name another OUT; it may lie in IN",
         )
+    if not places.is_uri(out) and Path(out).exists() and not Path(out).is_dir():
+        raise InputError(f"{out} is a file; OUT is a folder", code="batch.places", hint="name another OUT")
     if record is not None:
         return Path(places.absolute(str(record)))
     if places.is_uri(out):

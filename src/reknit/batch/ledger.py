@@ -370,6 +370,15 @@ class Ledger:
             " GROUP BY r.code ORDER BY 2 DESC"
         ).fetchall()
 
+    def example(self, code: str) -> str:
+        """Return the message of the first item that failed for a code."""
+        (found,) = self._sql.execute(
+            "SELECT r.outcome FROM result r JOIN item i ON i.id = r.item"
+            " WHERE i.state = 'failed' AND r.code = ? ORDER BY r.item LIMIT 1",
+            (code,),
+        ).fetchone()
+        return json.loads(found)["error"]["message"]
+
     def _count(self, query: str, *values: Any) -> int:
         return int(self._sql.execute(query, values).fetchone()[0])
 

@@ -35,6 +35,8 @@ PARAM = "param."
 """Columns with this before an engine option's name set that option."""
 COLUMNS = (*PLACES, *ROW_OPTIONS, "box", "params", *SHORT)
 
+RECORD = "reknit-batch"
+"""The folder below OUT that holds the ledger and the report, unless another is named; none holds sources."""
 _MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".PNG", ".JPG", ".TIF")
 _MOST_BYTES = 2**40
 
@@ -101,7 +103,15 @@ def entries(work: WorkList) -> Iterator[Entry]:
         yield from _listed(work, mask)
         return
     if not places.is_folder(work.root):
-        raise NotFound(f"there is no folder {work.root}", code="file.missing", hint="check the path")
+        if places.exists(work.root):
+            raise InputError(
+                f"{work.root} is a file; IN is a folder",
+                code="batch.places",
+                hint="`reknit fill` does one picture; --manifest FILE lists many",
+            )
+        raise NotFound(
+            f"there is no folder {work.root}", code="file.missing", hint="check the path", path=work.root
+        )
     for path, size in places.walk(work.root, skip=frozenset(work.skip)):
         if _wanted(path, work) and places.join(work.root, path) != work.mask:
             yield Entry(
@@ -143,7 +153,7 @@ def _check_name(template: str) -> None:
 
 def _wanted(path: str, work: WorkList) -> bool:
     pure = PurePosixPath(path)
-    if pure.suffix.lower() not in SUFFIXES:
+    if pure.suffix.lower() not in SUFFIXES or RECORD in pure.parts:
         return False
     if work.mask_suffix and pure.stem.endswith(work.mask_suffix):
         return False
@@ -166,7 +176,9 @@ def _mask_rule(work: WorkList) -> Callable[[str], str | None]:
     if places.is_folder(mask):
         return _named_after(mask, "")
     if not places.exists(mask):
-        raise NotFound(f"the mask {mask} does not exist", code="file.missing", hint="check the path")
+        raise NotFound(
+            f"the mask {mask} does not exist", code="file.missing", hint="check the path", path=mask
+        )
     return lambda path: mask
 
 
@@ -282,7 +294,9 @@ def _text(manifest: str) -> Iterator[str]:
         with Path(manifest).open(encoding="utf-8-sig", newline="") as file:
             yield from file
     except FileNotFoundError:
-        raise NotFound(f"{manifest} does not exist", code="file.missing", hint="check the path") from None
+        raise NotFound(
+            f"{manifest} does not exist", code="file.missing", hint="check the path", path=manifest
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{manifest} cannot be read as text: {error}", code="manifest.format", hint="save it as UTF-8"
@@ -295,7 +309,7 @@ def _entry(given: Mapping[str, Any], work: WorkList, mask: Callable[[str], str |
             raise InputError(
                 f"there is no column {name!r}",
                 code="manifest.column",
-                hint=nearest_name(name, COLUMNS) + f"; {PARAM}NAME sets an option of the engine",
+                hint=nearest_name(name, COLUMNS) + f" ({PARAM}NAME sets an option of the engine)",
             )
     for name in PLACES:
         if name in given and not isinstance(given[name], str):

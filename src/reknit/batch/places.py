@@ -11,7 +11,7 @@ import os
 import posixpath
 import re
 from collections.abc import Collection, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -86,8 +86,15 @@ def read(place: str, *, max_bytes: int) -> bytes:
 def write(place: str, data: bytes) -> None:
     """Write a file, whole or not at all; folders are made."""
     if not is_uri(place):
-        with suppress(OSError):  # writing says why it cannot
-            Path(place).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(place).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExternalError(
+                f"the folder {folder} cannot be made: {error.strerror}",
+                code="file.unwritable",
+                hint="check the disk and the permissions of OUT",
+            ) from error
         files.write_bytes(place, data)
         return
     with _system(place) as (system, path):

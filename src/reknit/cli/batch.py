@@ -31,7 +31,16 @@ from reknit.pipeline.timestamp import CORNERS
 if TYPE_CHECKING:
     from types import FrameType
 
-FOLDER = click.Path(file_okay=False)
+
+class _Folder(click.Path):
+    """A folder or a URI: shells complete folders, and the batch checks what it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it as it is."""
+        return value
+
+
+FOLDER = _Folder(file_okay=False)
 SOME_FAILED = 3
 FROM_SETTINGS = ("engine", "feather", "max_pixels", "max_bytes")
 OTHERS = tuple(option for option in FILL_OPTIONS if option.name not in ("engine", "feather"))
@@ -235,7 +244,7 @@ def _finish(batch: Batch, page: Path, *, as_json: bool) -> int:
     took = f" in {duration(batch.seconds)}" if batch.seconds >= 1 else ""
     click.echo(f"{counts['done']:,} done, {counts['failed']:,} failed{took}", err=True)
     for code, number in batch.ledger.reasons()[:5]:
-        click.echo(f"  {number:,} × {code}", err=True)
+        click.echo(f"  {number:,} × {code}: {batch.ledger.example(code)}", err=True)
     if left:
         click.secho(f"stopped; {left:,} are left: --resume goes on", fg="yellow", err=True)
     print_path(str(page))

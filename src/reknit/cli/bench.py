@@ -28,7 +28,7 @@ def command() -> None:
 @command.command(name="fit")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def fit_(as_json: bool) -> int:
-    """Measure this machine for a few seconds, learn from the fills it did, and predict for it with that from now on."""
+    """Measure this machine, and predict with that. Takes a few seconds, and learns from the fills it did too."""
     from reknit import config
     from reknit.planner import local, machine, runs
     from reknit.planner.laws import laws
@@ -64,7 +64,7 @@ def fit_(as_json: bool) -> int:
 @command.command(name="planner")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def planner(as_json: bool) -> int:
-    """Compare predictions with every published run; those that set a constant and those held out are marked."""
+    """Compare predictions with every published run. Those that set a constant and those held out are marked."""
     from reknit.planner import fit, published
     from reknit.planner.laws import laws
 

@@ -17,7 +17,7 @@ def command(context: click.Context) -> int | None:
 @command.command(name="show")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> int:
-    """Print every setting with its origin: default, a file, or the environment."""
+    """Print every setting with its origin. That is the default, a file, or the environment."""
     from reknit.config import SETTINGS, load, user_file
 
     settings = load()

@@ -71,6 +71,8 @@ def destination(
         check_file(Path(image))
         return Destination(paths=(Path(image),), keep_container=True)
     if output is None:
+        if image != "-" and not Path(image).parent.is_dir():
+            raise NotFound(f"{image} does not exist", code="file.missing", hint="check the path", path=image)
         output = "-" if image == "-" else str(_beside(Path(image), suffix))
     if output == "-":
         return _standard_output(count)

@@ -26,7 +26,7 @@ def option_flags(options: Iterable[Option]) -> Callable[[Command], Command]:
     def decorate(function: Command) -> Command:
         for option in reversed(list(options)):
             metavar = option.unit.upper() or {"int": "N", "float": "X"}.get(option.kind, option.name.upper())
-            default = "" if option.default is None else f"  [default: {option.default}]"
+            default = "" if option.default in (None, "") else f"  [default: {option.default}]"
             choices = f" One of: {', '.join(option.choices)}." if option.choices else ""
             function = click.option(
                 f"--{option.name.replace('_', '-')}",

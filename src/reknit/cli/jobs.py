@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reknit.cli.flags import Command
-from reknit.cli.output import print_json
+from reknit.cli.output import print_json, print_notes
 
 if TYPE_CHECKING:
     from reknit.jobs.job import Job
@@ -104,6 +104,8 @@ def _with_store(data_dir: str | None, work: Callable[[Store], int]) -> int:
     from reknit.jobs.store import FILE_NAME, Store
 
     path = config.data_folder(config.load({"data_dir": data_dir})["data_dir"].value) / FILE_NAME
+    if not path.exists():
+        print_notes((f"no server has kept jobs in {path.parent}",))
     store = Store(path if path.exists() else Path(":memory:"))
     try:
         return work(store)

@@ -68,7 +68,7 @@ def list_(installed: bool, models_dir: str | None, offline: bool | None, as_json
 @click.argument("what", metavar="NAME|FILE")
 @_shared
 def show(what: str, models_dir: str | None, offline: bool | None, as_json: bool) -> int:
-    """Show all that is known of a model, or say what a weight file is, from its contents."""
+    """Show all that is known of a model. Of a weight file, say what it is, from its contents."""
     from reknit.models.identify import identify
     from reknit.models.store import described
 
@@ -101,7 +101,7 @@ def show(what: str, models_dir: str | None, offline: bool | None, as_json: bool)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_shared
 def pull(names: tuple[str, ...], models_dir: str | None, offline: bool | None, as_json: bool) -> int:
-    """Download models; one that is here already, in another program's folder too, is not fetched again."""
+    """Download models. One that is here already, in another program's folder too, is not fetched again."""
     store = _store(models_dir, offline, plugins=True)
     done = list[Any]()
     for name in names:
@@ -156,7 +156,7 @@ def import_(
 @click.argument("folders", nargs=-1, type=PICTURE, metavar="[DIR]...")
 @_shared
 def scan(folders: tuple[str, ...], models_dir: str | None, offline: bool | None, as_json: bool) -> int:
-    """Say what the weight files in folders are; by default in those of the store and of other programs."""
+    """Say what the weight files in folders are. By default in those of the store and of other programs."""
     from reknit.models import layouts
     from reknit.models.identify import identify
     from reknit.models.store import described
@@ -188,7 +188,7 @@ def scan(folders: tuple[str, ...], models_dir: str | None, offline: bool | None,
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @_shared
 def verify(names: tuple[str, ...], models_dir: str | None, offline: bool | None, as_json: bool) -> int:
-    """Compare models with their published checksums; by default all that are here. Status 1 if one is wrong."""
+    """Compare models with their published checksums. By default all that are here. Status 1 if one is wrong."""
     store = _store(models_dir, offline, plugins=True)
     results = list[dict[str, Any]]()
     for name in names or [found.card.id for found in store.installed()]:
@@ -212,7 +212,7 @@ def verify(names: tuple[str, ...], models_dir: str | None, offline: bool | None,
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_shared
 def remove(names: tuple[str, ...], models_dir: str | None, offline: bool | None, as_json: bool) -> int:
-    """Delete models from the store's own folder; other programs' files and the hub's cache stay as they are."""
+    """Delete models from the store's own folder. Other programs' files and the hub's cache stay as they are."""
     store = _store(models_dir, offline, plugins=True)
     deleted = [str(path) for name in names for path in store.remove(name)]
     if as_json:

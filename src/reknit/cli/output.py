@@ -6,6 +6,8 @@ import json
 import shutil
 import sys
 import time
+from itertools import islice
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +18,8 @@ from reknit.core.progress import Reporter, Step
 
 BAR_AFTER_S = 1.0
 BAR_WIDTH = 28
+MOST_NAMES = 2000
+"""Of a folder's files so many are looked at for one whose name is near."""
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -33,7 +37,7 @@ def report_error(error: BaseException, *, as_json: bool) -> int:
 
 def _known(error: BaseException) -> ReknitError:
     if isinstance(error, ReknitError):
-        return error
+        return _nearer(error)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Cancelled("cancelled; nothing was written")
     if isinstance(error, click.ClickException):
@@ -50,6 +54,22 @@ def _known(error: BaseException) -> ReknitError:
         code="internal",
         hint="this is a bug in Reknit; please report it with `reknit doctor --json`",
     )
+
+
+def _nearer(error: ReknitError) -> ReknitError:
+    """Return a missing file's error with the name of a file that is there and nearly called so."""
+    path = Path(str(error.facts.get("path", "")))
+    if error.code != "file.missing" or error.hint != "check the path" or not path.name:
+        return error
+    try:
+        there = [entry.name for entry in islice(path.parent.iterdir(), MOST_NAMES)]
+    except OSError:
+        return error
+    same = sorted(name for name in there if PurePath(name).stem == path.name)
+    hint = nearest_name(path.name, same[:1] or there)
+    if not hint.startswith("did you mean"):
+        return error
+    return type(error)(error.message, code=error.code, hint=hint, **error.facts)
 
 
 def _usage(error: click.ClickException) -> ReknitError:
@@ -71,9 +91,14 @@ def _usage(error: click.ClickException) -> ReknitError:
     group = context.command if context else None
     if isinstance(group, click.Group) and context and message.startswith("No such command"):
         name = message.split("'")[1]
+        if Path(name).is_file():
+            hint = f"to fill it: {context.command_path} fill {name} MASK"
+            return NotFound(f"{name} is a file, and no command", code="command.unknown", hint=hint)
         hint = nearest_name(name, group.list_commands(context))
         return NotFound(f"there is no command {name!r}", code="command.unknown", hint=hint)
-    return InputError(_lower(message), code="argument.extra", hint=f"see {help_command}")
+    writes = context is not None and any("-o" in each.opts for each in context.command.params)
+    hint = f"see {help_command}" + ("; -o names the output" if writes else "")
+    return InputError(_lower(message), code="argument.extra", hint=hint)
 
 
 def _nearest(name: str, known: list[str], help_command: str) -> str:

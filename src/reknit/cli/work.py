@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from reknit.models.store import Store
 
 
+SEND = "send a file to it: reknit fill - mask.png < photo.jpg > out.jpg"
+MASK_LIKE, PHOTO_LIKE = 0.99, 0.5
+"""A mask is black and white in at least so much of its samples; a photo is neither in so much."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run of a command: its settings, and where its result goes."""
@@ -170,9 +175,12 @@ def read_path(path: str, limits: codec.Limits) -> bytes | Path:
         raise InputError(
             "standard input is a terminal, not a picture",
             code="input.terminal",
-            hint="send a file to it: reknit fill - mask.png < photo.jpg > out.jpg",
+            hint=SEND,
         )
-    return sys.stdin.buffer.read(limits.max_bytes + 1)
+    data = sys.stdin.buffer.read(limits.max_bytes + 1)
+    if not data:
+        raise InputError("standard input is empty", code="image.empty", hint=SEND)
+    return data
 
 
 def check_standard_input(*paths: str | None) -> None:
@@ -207,6 +215,8 @@ def read_mask(
                 code="mask.photo",
                 hint="give a black-and-white picture, white = fill; --mask-from alpha for a photo with holes",
             )
+        if flags["mask_from"] == "luma" and path != "-":
+            _check_order(photo, image, path, limits)
         mask = as_mask(
             read_path(path, limits),
             photo.size,
@@ -226,3 +236,21 @@ def read_mask(
             "there is no mask", code="mask.missing", hint="give MASK, --box X,Y,W,H, or --mask-from alpha"
         )
     return mask.inverted() if flags["invert"] else mask
+
+
+def _check_order(photo: Photo, image: str, mask: str, limits: codec.Limits) -> None:
+    """Raise `InputError` for a mask and a photo that came in each other's place."""
+    if _extreme(photo) >= MASK_LIKE and _extreme(as_photo(Path(mask), limits=limits)) < 1 - PHOTO_LIKE:
+        raise InputError(
+            f"{image} is black and white, and {mask} is a photo: the mask comes second",
+            code="mask.swapped",
+            hint=f"reknit fill {mask} {image}",
+        )
+
+
+def _extreme(photo: Photo) -> float:
+    """Return how much of a photo's samples, of about 65 000 of its pixels, is black or white."""
+    step = max(1, photo.size.width * photo.size.height // 65_536)
+    samples: Any = photo.pixels.reshape(-1, photo.pixels.shape[-1])[::step]
+    tone = samples >> (photo.bits - 8)
+    return float(((tone <= 16) | (tone >= 239)).mean())

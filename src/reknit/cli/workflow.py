@@ -86,7 +86,7 @@ def run(file: str, photo: str | None, as_json: bool, **flags: Any) -> int:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the faults as ComfyUI's server does.")
 def check(file: str, as_json: bool, **flags: Any) -> int:
-    """Say all that is wrong with the workflow in FILE; status 2 if nothing of it can run."""
+    """Say all that is wrong with the workflow in FILE. Status 2 if nothing of it can run."""
     graph, registry, context = _opened(file, None, {"changes": (), "output_dir": None, **flags}, None)
     verdict = _checked(graph, registry, context)
     if as_json:

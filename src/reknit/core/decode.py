@@ -169,7 +169,9 @@ def _open(data: bytes, limits: Limits, name: str, *, fail_on: str = "error") -> 
     ``fail_on`` is for JPEG: ``"error"`` stops at a cut, ``"warning"`` also at what the decoder can step over.
     """
     if not data:
-        raise InputError(f"{name or 'the file'} is empty", code="image.empty", hint="0 bytes hold no picture")
+        raise InputError(
+            f"{name or 'the file'} is empty", code="image.empty", hint="copy or download it again"
+        )
     if len(data) > limits.max_bytes:
         raise files.too_many_bytes(len(data), limits.max_bytes, name)
     container = sniff(data)

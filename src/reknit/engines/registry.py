@@ -85,7 +85,7 @@ def _plugin(name: str) -> Engine:
         raise NotFound(
             f"there is no engine {name!r}",
             code="engine.unknown",
-            hint=nearest_name(name, [*BUILT_IN, *plugins, "auto"]) + "; `reknit engines` lists them",
+            hint=nearest_name(name, [*BUILT_IN, *plugins, "auto"]) + " (`reknit engines` lists them)",
             engine=name,
         )
     try:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from reknit.config import load as load_settings
 from reknit.config import model_store
-from reknit.core.errors import InputError, ReknitError, nearest_name
+from reknit.core.errors import ExternalError, InputError, ReknitError, nearest_name
 from reknit.jobs import retention
 from reknit.jobs.blobs import Blobs
 from reknit.jobs.events import Hub
@@ -110,7 +110,14 @@ def create_app(settings: ServeSettings) -> FastAPI:
 
 def build(settings: ServeSettings) -> Rooms:
     """Make the shared objects; nothing is started yet."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ExternalError(
+            f"there can be no data folder {settings.data_dir}: {error.strerror}",
+            code="serve.data-dir",
+            hint="choose another --data-dir",
+        ) from error
     store, blobs, hub = Store(settings.database), Blobs(settings.blobs_dir), Hub()
     pictures = Pictures(
         blobs, settings.pictures_dir, limits=settings.limits, cache_bytes=settings.cache_bytes

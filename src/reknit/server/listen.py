@@ -6,6 +6,7 @@ A thin layer over uvicorn. It knows no route and prints nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -114,11 +115,20 @@ def bound(host: str, port: int) -> socket.socket:
         raise ExternalError(
             f"cannot listen on {host} port {port}: {error}",
             code="serve.address",
-            hint="another program, or another reknit serve, may use it: choose another --port, or 0 for a free one",
+            hint=_hint(error),
             host=host,
             port=port,
         ) from error
     return found
+
+
+def _hint(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EACCES, errno.EPERM):
+        return "ports below 1024 are the administrator's: choose another --port"
+    if number == errno.EADDRINUSE:
+        return "another program, or another reknit serve, uses it: choose another --port, or 0 for a free one"
+    return "--host is an address of this machine: 127.0.0.1, or 0.0.0.0 for its network"
 
 
 def run(app: FastAPI, listening: socket.socket, *, ready: Callable[[], None]) -> None:

@@ -115,7 +115,8 @@ def read(source: bytes | str | Path, registry: Registry) -> Graph:
     try:
         loaded: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise _form(f"this is no JSON: {error}", "give ComfyUI's API JSON, its own JSON, or a PNG") from error
+        why = "not even text" if isinstance(error, UnicodeDecodeError) else error
+        raise _form(f"this is no JSON: {why}", "give ComfyUI's API JSON, its own JSON, or a PNG") from error
     return of_data(loaded, registry)
 
 
