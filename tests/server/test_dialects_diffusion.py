@@ -17,6 +17,7 @@ from PIL import Image
 
 pytest.importorskip("diffusers")
 
+import torch
 from safetensors.torch import save_file
 
 from tests.diffusion import tiny
@@ -174,6 +175,27 @@ def test_a1111_s_variations(client: Any, server: Server) -> None:
     resized = made(seed=4, seed_resize_from_w=64, seed_resize_from_h=64)
     assert "Seed resize from: 64x64" in resized.info["infotexts"][0]
     assert apart(resized.image, first) > 0
+
+
+def test_a_textual_inversion_of_a1111_s_client_is_a_word(client: Any, server: Server) -> None:
+    folder = server.data / "models" / "embeddings"
+    folder.mkdir()
+    given = {"steps": 2, "seed": 3, "width": 64, "height": 64, "mask_blur": 0, "cfg_scale": 5}
+    pictures = {"images": [Image.fromarray(photo())], "mask_image": Image.fromarray(MASK)}
+
+    def made() -> Any:
+        return client.img2img(prompt="a cat", negative_prompt="(EasyNegative:1.1)", **pictures, **given)
+
+    plain = made()
+    vectors = np.random.default_rng(1).normal(0, 1, (8, 768)).astype(np.float32)
+    save_file({"emb_params": torch.from_numpy(vectors)}, folder / "easynegative.safetensors")
+    assert client.get_embeddings()["loaded"]["easynegative"]["vectors"] == 8
+    called = made()
+    assert (np.asarray(called.image) != np.asarray(plain.image)).any()
+    assert 'TI hashes: "easynegative: ' in called.info["infotexts"][0]
+    assert "TI hashes" not in plain.info["infotexts"][0]
+    drawn = client.txt2img(prompt="embedding:easynegative cat", steps=2, width=64, height=64)
+    assert drawn.info["extra_generation_params"]["TI hashes"].startswith("easynegative: ")
 
 
 def test_openai_s_client_edits_and_paints(server: Server) -> None:

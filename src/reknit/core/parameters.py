@@ -65,6 +65,12 @@ def parse(text: str) -> Parameters:
     )
 
 
+def hashes(used: Mapping[str, str]) -> str:
+    """Return names with the first twelve digits of their SHA-256, as the value of ``TI hashes``."""
+    plain = {name.replace(":", "").replace(",", ""): sha256[:12] for name, sha256 in used.items()}
+    return ", ".join(f"{name}: {digits}" for name, digits in plain.items())
+
+
 def _quoted(value: str) -> str:
     return json.dumps(value, ensure_ascii=False) if any(sign in value for sign in _QUOTED) else value
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from reknit.core.errors import InputError
 from reknit.core.options import Option
-from reknit.core.parameters import Parameters
+from reknit.core.parameters import Parameters, hashes
 
 CONTENTS = ("original", "fill", "noise", "nothing", "exemplar")
 """What the hole holds before it is painted: see the option ``content``."""
@@ -349,7 +349,7 @@ def to_parameters(
         "Inpaint area": "Only masked",
         "Eta": _number(params["eta"]),
         "Seed resize from": params["noise_size"],
-        "TI hashes": ", ".join(f"{_plain(name)}: {sha256[:12]}" for name, sha256 in embeddings.items()),
+        "TI hashes": hashes(embeddings),
     }
     prompts = {name: params[name] for name in ("prompt", "negative_prompt")}
     return {**prompts, "values": {key: value for key, value in values.items() if value or key == "Seed"}}
@@ -400,10 +400,6 @@ def size_of(text: str) -> tuple[int, int] | None:
             option="noise_size",
         )
     return int(width), int(height)
-
-
-def _plain(name: str) -> str:
-    return name.replace(":", "").replace(",", "")
 
 
 def _number(value: float | None) -> str:

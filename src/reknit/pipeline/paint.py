@@ -24,7 +24,7 @@ from reknit.core.image import Photo
 from reknit.core.options import check_all
 from reknit.core.progress import Part, Placed, Report, Reporter
 from reknit.engines import registry
-from reknit.engines.base import Configurable, Crop, Engine, EngineSpec, Foreseeing, Models
+from reknit.engines.base import Configurable, Crop, Engine, EngineSpec, Foreseeing, Models, Telling
 from reknit.engines.kept import KEPT
 from reknit.pipeline.recover import Way, carry_out
 from reknit.pipeline.ways import laid_out, said, ways_of
@@ -60,13 +60,14 @@ class PaintRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Painted:
-    """Painted pictures, how they came about, and what had to be done otherwise than asked."""
+    """Painted pictures, how they came about, what had to be done otherwise than asked, and what the engine told."""
 
     photos: tuple[Photo, ...]
     seed: int
     params: Mapping[str, Any]
     seconds: float
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def can_paint(spec: EngineSpec) -> bool:
@@ -107,6 +108,7 @@ def paint(
     shown = (request.size.width / fitted.working.width, request.size.height / fitted.working.height)
     photos: list[Photo] = []
     notes: list[str] = []
+    facts: dict[str, Any] = {}
 
     def painted(way: Way) -> None:
         """Paint what is not painted yet."""
@@ -118,6 +120,10 @@ def paint(
             part = Part(report, i / request.count, (i + 1) / request.count)
             made: Any = session.run(crop, params, (seed + i) % 2**32, Placed(part, whole, shown))
             photos.append(Photo.from_array(np.ascontiguousarray(fitted.undo(made))))
+        if isinstance(session, Telling):
+            told = session.told()
+            notes.extend(told.notes)
+            facts.update(told.facts)
 
     # The size is what was asked for, so a way that works at another is none.
     every = ways_of(engine, params, threads=threads, side=isqrt(fitted.working.area))
@@ -129,7 +135,8 @@ def paint(
         seed=seed,
         params=params,
         seconds=time.perf_counter() - start,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
+        facts=facts,
     )
 
 

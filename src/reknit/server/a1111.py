@@ -104,7 +104,7 @@ async def txt2img(asked: Asked, request: Request) -> Response:
 
 
 def _response(order: Order, made: Made, running: Running, *, masked: bool) -> Response:
-    return Json(work.answer(order, made, masked=masked, stopped=running.stopped))
+    return Json(work.answer(order, made, running.embeddings, masked=masked, stopped=running.stopped))
 
 
 def _order(rooms: Rooms, desk: Desk, asked: Asked) -> Order:

@@ -74,6 +74,7 @@ class Running:
     stopped: bool = False
     skipped: bool = False
     previews: int = 0
+    embeddings: dict[str, str] = field(default_factory=dict[str, str])
     _shown: Any = None
 
     async def rounds_of(self, batch: int, work: Callable[[int, Errand], Awaitable[list[Pixels]]]) -> Made:
@@ -85,6 +86,7 @@ class Running:
         for number in range(self.rounds):
             self.round, self.errand = number, Errand()
             made += enumerate(await work(number * batch, self.errand), number * batch)
+            self.embeddings |= self.errand.embeddings
             if self.stopped or (self.errand.cancelled and not self.skipped):
                 break
             self.skipped = False

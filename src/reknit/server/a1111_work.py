@@ -371,23 +371,26 @@ def mask_of(rooms: Rooms, asked: Img2Img, photo: Photo) -> Pixels:
 # ---- what goes back
 
 
-def answer(order: Order, made: Made, *, masked: bool, stopped: bool) -> dict[str, Any]:
-    """Return the response to a request whose pictures are made."""
+def answer(
+    order: Order, made: Made, embeddings: Mapping[str, str], *, masked: bool, stopped: bool
+) -> dict[str, Any]:
+    """Return the response to a request whose pictures are made; ``embeddings`` were used, by name their SHA-256."""
     asked = order.asked
     numbers = [number for number, _ in made] or list(range(order.count))
-    texts = [parameters.write(_infotext(order, number, masked=masked)) for number in numbers]
+    more = {"TI hashes": parameters.hashes(embeddings)} if embeddings else {}
+    texts = [parameters.write(_infotext(order, number, more, masked=masked)) for number in numbers]
     files = [errands.encoded(each, text=text) for (_, each), text in zip(made, texts, strict=False)]
     sent = [base64.b64encode(file).decode("ascii") for file in files] if asked.send_images else []
     echo = asked.model_dump()
     if isinstance(asked, Img2Img) and not asked.include_init_images:
         echo |= {"init_images": None, "mask": None}
-    info = _info(order, numbers, texts, masked=masked)
+    info = _info(order, numbers, texts, masked=masked) | {"extra_generation_params": more}
     if stopped:
         info["comments"] = "interrupted: the last pictures are as far as they came"
     return {"images": sent, "parameters": echo, "info": json.dumps(info)}
 
 
-def _infotext(order: Order, number: int, *, masked: bool) -> parameters.Parameters:
+def _infotext(order: Order, number: int, more: Mapping[str, str], *, masked: bool) -> parameters.Parameters:
     asked, offer = order.asked, order.offer
     values = {
         "Steps": str(asked.steps),
@@ -414,6 +417,7 @@ def _infotext(order: Order, number: int, *, masked: bool) -> parameters.Paramete
                 "Masked area padding": str(asked.inpaint_full_res_padding) if asked.inpaint_full_res else "",
                 "Masked content": CONTENT_WORDS[asked.inpainting_fill % 4],
             }
+    values |= more
     values["Version"] = f"reknit {__version__}"
     return parameters.Parameters(
         prompt=_joined(asked.prompt, asked.styles), negative_prompt=asked.negative_prompt, values=values
@@ -434,7 +438,7 @@ def _info(order: Order, numbers: list[int], texts: list[str], *, masked: bool) -
         "sd_model_name": offer.name, "sd_model_hash": offer.short_hash, "sd_vae_name": None, "sd_vae_hash": None,
         "seed_resize_from_w": asked.seed_resize_from_w, "seed_resize_from_h": asked.seed_resize_from_h,
         "denoising_strength": asked.denoising_strength if isinstance(asked, Img2Img) else None,
-        "extra_generation_params": {}, "index_of_first_image": 0, "infotexts": texts,
+        "index_of_first_image": 0, "infotexts": texts,
         "styles": asked.styles or [], "job_timestamp": time.strftime("%Y%m%d%H%M%S"),
         "clip_skip": order.clip_skip, "is_using_inpainting_conditioning": masked, "version": f"reknit {__version__}",
     }  # fmt: skip

@@ -50,6 +50,8 @@ class Errand:
         What was reported last; a preview as `tasks.preview_data` tells it.
     cancelled, hurried : bool
         Somebody asked to stop, or to end early with what there is.
+    embeddings : dict of str to str
+        The SHA-256 of the textual inversions that were used, by name.
     """
 
     job: str | None = None
@@ -58,6 +60,7 @@ class Errand:
     preview: Mapping[str, Any] | None = None
     cancelled: bool = False
     hurried: bool = False
+    embeddings: dict[str, str] = field(default_factory=dict[str, str])
     watch: Callable[[Mapping[str, Any]], None] | None = field(default=None, repr=False)
 
 
@@ -92,6 +95,7 @@ async def run(
     if job["state"] == "failed":
         error: Mapping[str, Any] = job["error"]
         raise JobFailed(error["message"], code=error["code"], hint=error["hint"])
+    errand.embeddings |= job["result"].get("embeddings", {})
     return dict(job["result"])
 
 

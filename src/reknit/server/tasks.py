@@ -264,7 +264,8 @@ class _Work:
         for i, each in enumerate(result.photos):
             picture = self._pictures.add(picture_png(each), "painted.png")
             images.append({**picture.to_dict(), "seed": (result.seed + i) % 2**32})
-        told: Result = {"images": images, "plan": None, "seed": result.seed, "notes": [], "report": None}
+        told: Result = {"images": images, "plan": None, "seed": result.seed, "report": None}
+        told |= {"notes": list(result.notes), **_used(result.facts)}
         told |= {"timings": {"total": result.seconds}, "blobs": self._needs(payload, images)}
         return told
 
@@ -279,7 +280,8 @@ class _Work:
             else:
                 picture = self._pictures.derive(payload["image"], photo, box, at=at)
             images.append({**picture.to_dict(), "seed": (result.seed + i) % 2**32})
-        return {"images": images, **result.to_dict(), "blobs": self._needs(payload, images)}
+        used = _used(result.facts)
+        return {"images": images, **result.to_dict(), **used, "blobs": self._needs(payload, images)}
 
     def _with_mask(self, kept: Result, mask: Mask) -> Result:
         """Add the mask of what was found, as a picture of its own."""
@@ -296,6 +298,11 @@ class _Work:
         ]
         names = [*(name for name in named if name is not None), *(image["id"] for image in images)]
         return list(dict.fromkeys(blob for name in names for blob in self._pictures.needs(name)))
+
+
+def _used(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which textual inversions were used, by name their SHA-256."""
+    return {name: facts[name] for name in ("embeddings",) if name in facts}
 
 
 def _knobs(payload: Payload, *names: str) -> dict[str, Any]:
