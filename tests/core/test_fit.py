@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from reknit.core.fit import SizeRule, covered, fit, resampled
+from reknit.core.fit import SizeRule, covered, covering, fit, resampled
 from reknit.core.geometry import Size
 
 sizes = st.builds(lambda w, h: Size(width=w, height=h), st.integers(1, 90), st.integers(1, 90))
@@ -123,3 +123,16 @@ def test_a_small_crop_is_not_enlarged_beyond_the_rule():
     assert fit(Size(width=10, height=20), SizeRule(areas=(10**6, 10**6), max_upscale=3)).scaled == Size(
         width=30, height=60
     )
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted"),
+    [((4, 4000), (1024, 1024)), ((4000, 4), (64, 1024)), ((30, 40), (8, 8)), ((1, 9), (9, 1))],
+)
+def test_a_picture_covers_a_size_and_keeps_its_middle(had: tuple[int, int], wanted: tuple[int, int]) -> None:
+    pixels = np.zeros((*had, 3), np.uint8)
+    pixels[had[0] // 2, had[1] // 2] = 255
+    out = covering(pixels, Size(width=wanted[0], height=wanted[1]))
+    assert out.shape == (wanted[1], wanted[0], 3)
+    bright = np.argwhere(out[..., 0] > 0.5 * out.max())
+    assert np.abs((bright.mean(axis=0) + 0.5) / out.shape[:2] - 0.5).max() < 0.3

@@ -124,3 +124,11 @@ def test_every_name_means_a_sampler_of_the_engine() -> None:
     assert lists.sampler_of("Euler a", "automatic") == ("Euler a", None)
     assert lists.sampler_of("unheard of", "sgm_uniform") == ("DPM++ 2M", "SGM Uniform")
     assert lists.automatic("DPM++ 2M SDE") == "Exponential" and lists.automatic("Euler") is None
+
+
+def test_a_strip_is_never_larger_than_what_is_asked_for() -> None:
+    strip = np.zeros((4, 60_000, 3), np.uint8)
+    strip[:, 30_000:] = 200
+    out = images.resized(images.CROP, strip, 512, 512)  # 7.7 million columns, if it were scaled first
+    assert out.shape == (512, 512, 3)
+    assert (out[:, :100] < 10).all() and (out[:, -100:] > 190).all()

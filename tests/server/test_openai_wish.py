@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from reknit.core.codec import Limits
-from reknit.server.openai import covering
 from reknit.server.openai_wish import Complaint, wish_of
 
 LIMITS = Limits(max_pixels=20_000_000)
@@ -67,15 +65,3 @@ def test_what_has_no_effect_is_taken(quality: Any) -> None:
         "output_compression": 0,
     }
     assert wish_of(given, LIMITS).n == 10
-
-
-@pytest.mark.parametrize(
-    ("had", "wanted"), [((4, 4000), (1024, 1024)), ((4000, 4), (64, 1024)), ((30, 40), (8, 8))]
-)
-def test_a_strip_is_cut_before_it_is_scaled(had: tuple[int, int], wanted: tuple[int, int]) -> None:
-    pixels = np.zeros((*had, 3), np.uint8)
-    pixels[had[0] // 2, had[1] // 2] = 255
-    out = covering(pixels, *wanted)
-    assert out.shape == (wanted[1], wanted[0], 3)
-    bright = np.argwhere(out[..., 0] > 0.5 * out.max())
-    assert np.abs(bright.mean(axis=0) / out.shape[:2] - 0.5).max() < 0.26

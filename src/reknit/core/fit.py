@@ -178,6 +178,19 @@ def resampled(pixels: NDArray[_T], size: Size) -> NDArray[_T]:
     return out
 
 
+def covering(pixels: NDArray[_T], size: Size) -> NDArray[_T]:
+    """Return pixels (H, W, C) scaled to cover ``size``, and what stands over cut off on both sides.
+
+    They are cut before they are scaled, so that nothing is ever larger than what is asked for.
+    """
+    old = Size.of(pixels.shape)
+    wide, tall = old.width * size.height, old.height * size.width
+    width = old.width if wide <= tall else max(1, round(tall / size.height))
+    height = old.height if tall <= wide else max(1, round(wide / size.width))
+    left, top = (old.width - width) // 2, (old.height - height) // 2
+    return resampled(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size)
+
+
 def covered(hole: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
     """Return a bool picture at ``size``: True where any part of what a pixel covers is True."""
     old = Size.of(hole.shape)

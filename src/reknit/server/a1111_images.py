@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from reknit.core.fit import resampled
+from reknit.core.fit import covering, resampled
 from reknit.core.geometry import Box, Size
 from reknit.core.image import Photo
 
@@ -20,6 +20,8 @@ Pixels: TypeAlias = NDArray[np.uint8]
 STRETCH, CROP, FILL_EDGES, LATENT = range(4)
 """The values of ``resize_mode``; the last scales latents, which here is stretching."""
 HALF = 128
+STRIP = 64
+"""What would be so much larger before it is cut than after is cut first, which rounds otherwise than the original."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,8 @@ def resized(mode: int, pixels: Pixels, width: int, height: int) -> Pixels:
         new_height = height if ratio >= shape else had_height * width // had_width
     else:
         new_width, new_height = width, height
+    if new_width * new_height > STRIP * width * height:
+        return covering(pixels, Size(width=width, height=height))
     scaled = resampled(pixels, Size(width=max(1, new_width), height=max(1, new_height)))
     left, top = width // 2 - new_width // 2, height // 2 - new_height // 2
     if mode == CROP:

@@ -22,7 +22,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response, StreamingResponse
 
 from reknit.core.errors import Cancelled, InputError, ReknitError
-from reknit.core.fit import resampled
+from reknit.core.fit import covering
 from reknit.core.geometry import Size
 from reknit.core.image import Photo
 from reknit.server import errands, streams
@@ -236,23 +236,9 @@ def _files(rooms: Rooms, wish: Wish, work: Work, result: Mapping[str, Any]) -> l
     for each in errands.made(rooms, result):
         pixels = work.composed(each)
         if wish.size is not None:
-            pixels = covering(pixels, *wish.size)
+            pixels = covering(pixels, Size(width=wish.size[0], height=wish.size[1]))
         files.append(errands.encoded(pixels, container=wish.output_format, quality=wish.quality))
     return files
-
-
-def covering(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Return a picture scaled to cover a size, what stands over cut off on both sides.
-
-    It is cut before it is scaled, so that a strip is never larger than what is asked for.
-    """
-    had_height, had_width = pixels.shape[:2]
-    wide, tall = had_width * height, had_height * width
-    new_width = had_width if wide <= tall else max(1, round(tall / height))
-    new_height = had_height if tall <= wide else max(1, round(wide / width))
-    left, top = (had_width - new_width) // 2, (had_height - new_height) // 2
-    cut = pixels[top : top + new_height, left : left + new_width]
-    return np.ascontiguousarray(resampled(cut, Size(width=width, height=height)))
 
 
 def _datum(request: Request, wish: Wish, file: bytes) -> dict[str, str]:
