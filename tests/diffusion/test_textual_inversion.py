@@ -235,3 +235,11 @@ def test_a_pickle_runs_nothing(tmp_path: Path) -> None:
         with pytest.raises(ReknitError):
             open_embedding(tmp_path / name)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_word_whose_file_is_none_stays_a_word(tmp_path: Path) -> None:
+    (tmp_path / "red.pt").write_bytes(b"nothing")
+    model = placed("sd15", "inpaint")
+    made = encode_text(model, "red cat", embeddings=named(tmp_path.iterdir()))
+    assert torch.equal(made.embeds, encode_text(model, "red cat").embeds)
+    assert made.notes == ("'red' was read as words: its file is no embedding (model.unrecognised)",)

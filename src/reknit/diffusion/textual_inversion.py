@@ -261,7 +261,7 @@ class Finder:
                 self._open(name)
             except ReknitError as error:
                 self._opened[name] = None
-                self.notes[f"{name!r} was read as words: {error.message}"] = None
+                self.notes[f"{name!r} was read as words: its file is no embedding ({error.code})"] = None
         made = self._opened[name]
         if made is None:
             return None
