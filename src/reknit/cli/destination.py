@@ -60,6 +60,13 @@ def destination(
     ExternalError
         ``file.unwritable``
     """
+    for name in inputs:
+        if name is not None and name.startswith(("http://", "https://")):
+            raise NotFound(
+                f"{name} is no file",
+                code="file.missing",
+                hint="download it first: Reknit fetches no pictures",
+            )
     image = inputs[0] or "-"
     if in_place:
         if output is not None or image == "-" or count > 1:

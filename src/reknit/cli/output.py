@@ -61,6 +61,8 @@ def _nearer(error: ReknitError) -> ReknitError:
     path = Path(str(error.facts.get("path", "")))
     if error.code != "file.missing" or error.hint != "check the path" or not path.name:
         return error
+    if "*" in path.name:
+        return type(error)(error.message, code=error.code, hint="`reknit batch` does many", **error.facts)
     try:
         there = [entry.name for entry in islice(path.parent.iterdir(), MOST_NAMES)]
     except OSError:

@@ -102,7 +102,8 @@ class Option:
         return number
 
     def _wrong(self, value: Any, expected: str) -> InputError:
-        unit = f" {self.unit}" if self.unit else ""
+        of = " of" if expected.endswith("number") else ""
+        unit = f"{of} {self.unit}" if self.unit else ""
         return InputError(
             f"{self.name} must be {expected}{unit}, not {value!r}",
             code="option.value",

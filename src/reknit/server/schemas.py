@@ -151,6 +151,7 @@ class BatchBody(Strict):
     out: Place = Field(description="Where results go, under the pictures' own names; it need not exist.")
     manifest: Place | None = Field(
         default=None,
+        examples=["photos/jobs.csv"],
         description="A file with one row a picture, instead of all in the folder: NAME/FILE.csv, .jsonl or .parquet.",
     )
     mask: Place | None = Field(default=None, description="One mask for all, or a folder with one for each.")
