@@ -35,7 +35,11 @@ TEXT_ENGINE: dict[str, Any] = {
     "needs_model": False,
     "options": [PROMPT],
 }
-AWAY = re.compile("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET")
+AWAY = re.compile(
+    "ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_SOCKET_NOT_CONN|ERR_EMPTY_RESPONSE|"
+    "ERR_INCOMPLETE_CHUNKED|ERR_CONTENT_LENGTH_MISMATCH"
+)
+"""What a browser says of requests to a server that went away, also in the middle of an answer."""
 
 
 def photo_file(size: tuple[int, int] = SIZE) -> bytes:

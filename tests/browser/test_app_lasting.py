@@ -11,10 +11,10 @@ import pytest
 from tests.browser.app import photos
 from tests.browser.app.visitor import PHONE, Visit, Visitor, patient
 from tests.browser.kept import kept
+from tests.browser.shell import AWAY
 from tests.server.live import Server, wait_for
 
 pytestmark = pytest.mark.browser
-AWAY = "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_SOCKET_NOT_CONN"
 
 
 def check_result(visitor: Visitor, given: bytes, job: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def test_a_killed_server_comes_back_and_the_job_and_the_page_go_on(tmp_path: Pat
         visitor.open(given, "kept.png")
         visitor.paint((200, 150), (260, 170))
         job = visitor.begin()
-        with visitor.expecting(AWAY):
+        with visitor.expecting(AWAY.pattern):
             server.process.kill()
             server.process.wait()
             visitor.get("banner").get_by_text("Reconnecting").wait_for()
