@@ -175,6 +175,7 @@ BAD_OPTIONS = [
     ([*FILL, "-o", "out.jpgg"], "image.container"),
     ([*FILL, "-o", "missing/out.png"], "file.missing"),
     ([*FILL, "-o", "sub"], "file.directory"),
+    ([*FILL, "-o", "new/"], "file.directory"),
     ([*FILL, "-o", "photo.png/out.png"], "file.missing"),
     ([*FILL, "-o", "out.png", "--in-place"], "output.in-place"),
     ([*FILL, "--count", "2", "--in-place"], "output.in-place"),

@@ -83,6 +83,10 @@ def destination(
         output = "-" if image == "-" else str(_beside(Path(image), suffix))
     if output == "-":
         return _standard_output(count)
+    if output.endswith(("/", os.sep)):
+        raise InputError(
+            f"{output} is a folder", code="file.directory", hint="name a file in it", path=output
+        )
     paths = _numbered(Path(output), count)
     for path in paths:
         check_file(path, inputs)
