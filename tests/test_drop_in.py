@@ -108,6 +108,16 @@ def test_sizes_are_diffusers_arguments_too(folder):
     assert done.images[0].size == (64, 48)
 
 
+def test_a_word_within_another_is_not_called_twice(tmp_path):
+    pipe = reknit.StableDiffusionInpaintPipeline(model="any", params={})
+    for token in ("cat", "cat2", "bed"):
+        (tmp_path / f"{token}.bin").touch()
+        pipe.load_textual_inversion(tmp_path / f"{token}.bin", token=token)
+    assert pipe._with_words("a cat2 in bed, cat").split() == (
+        ["a", "embedding:cat2", "in", "embedding:bed", ",", "embedding:cat"]
+    )
+
+
 def test_words_stand_for_textual_inversions(folder, tmp_path):
     photo, mask = given()
     drawn = torch.randn(768, generator=torch.Generator().manual_seed(1))

@@ -186,10 +186,9 @@ class InpaintPipeline:
 
     def _with_words(self, prompt: str | None) -> str:
         """Return a prompt that calls textual inversions as Reknit's prompts do."""
-        text = prompt or ""
-        for token in sorted(self._words, key=len, reverse=True):
-            text = text.replace(token, f" embedding:{_plain(token)} ")
-        return text
+        longest_first = sorted(self._words, key=len, reverse=True)
+        any_of_them = "|".join(map(re.escape, longest_first)) or "(?!)"
+        return re.sub(any_of_them, lambda found: f" embedding:{_plain(found[0])} ", prompt or "")
 
     def set_progress_bar_config(self, *, disable: bool = False) -> None:
         """Do nothing: Reknit draws no bar here; ``callback_on_step_end`` tells about progress."""

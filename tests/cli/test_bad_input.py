@@ -381,6 +381,7 @@ def test_the_corpus_is_large_enough() -> None:
         (("fill", "photo.png", "https://example.org/mask.png"), "download it first"),
         (("fill", "photo.png", "mask.png", "--grow", "x"), "Grow the hole"),
         (("photo.png", "mask.png"), "reknit fill photo.png MASK"),
+        (("x" * 300, "mask.png"), "known: batch"),
         (("batch", "photo.png", "out", "--mask", "mask.png"), "`reknit fill` does one picture"),
         (("batch", ".", "photo.png", "--mask", "mask.png"), "name another OUT"),
     ],
@@ -396,6 +397,14 @@ def test_a_black_and_white_photo_is_filled(reknit: Reknit) -> None:
     drawing[::2] = 255
     Image.fromarray(drawing).save("drawing.png")
     assert reknit("fill", "drawing.png", "mask.png", "-o", "out.png").status == 0
+
+
+def test_a_black_and_white_page_takes_a_soft_mask(reknit: Reknit) -> None:
+    with Image.open("mask.png") as mask:
+        size = mask.size
+    Image.new("L", size, 255).save("page.png")
+    Image.radial_gradient("L").resize(size).save("soft.png")
+    assert reknit("fill", "page.png", "soft.png", "--invert", "-o", "out.png").status == 0
 
 
 def test_standard_input_without_data_is_told(reknit: Reknit, monkeypatch: pytest.MonkeyPatch) -> None:

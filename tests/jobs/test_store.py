@@ -1,10 +1,12 @@
 """The store: order, keys, compare-and-set, what happens to abandoned jobs, and a disk that is full."""
 
+import os
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -351,3 +353,31 @@ def test_clients_see_no_key_and_no_lease(store: Store) -> None:
     shown = submit(store, key="secret").to_dict()
     assert {"key", "lease"}.isdisjoint(shown)
     assert shown["payload"] == {"number": 0}
+
+
+def test_a_store_where_others_are_faster_is_not_blocked(store: Store) -> None:
+    store.submit("fill", {})
+    over, begun = threading.Event(), threading.Event()
+
+    def change_without_end() -> None:
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+            while not over.wait(0.005):
+                if other.in_transaction:
+                    other.execute("COMMIT")
+                other.execute("BEGIN IMMEDIATE")
+                other.execute("UPDATE job SET priority = priority + 1")
+                begun.set()
+
+    changing = threading.Thread(target=change_without_end)
+    changing.start()
+    begun.wait()
+    try:
+        assert store.writable(0.3)
+    finally:
+        over.set()
+        changing.join()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not store.writable(0.01)
+        assert store.writer() == (os.getpid() if sys.platform.startswith("linux") else None)
+    assert store.writer() is None

@@ -128,6 +128,7 @@ def test_mistakes_are_found_before_the_work(
         ({"lora": "ink:0.8, /etc/passwd:1"}, InputError, "option.value"),
         ({"lora": "pyproject.toml:1"}, InputError, "option.value"),
         ({"embeddings": "ink, x=pyproject.toml"}, InputError, "option.value"),
+        ({"prompt": "a cat <lora:/etc/passwd:0.5>"}, InputError, "option.value"),
         ({"control_image": "0" * 64}, NotFound, "picture.missing"),
     ],
 )
@@ -139,6 +140,15 @@ def test_mistakes_of_diffusion_are_found_before_the_work(
     with pytest.raises(error) as caught:
         tasks.check(pictures, "fill", given)
     assert caught.value.code == code  # type: ignore[attr-defined]
+
+
+def test_many_models_may_be_named(pictures: Pictures, ids: tuple[str, str]) -> None:
+    pytest.importorskip("diffusers")
+    many = ", ".join(f"lora-{number}:0.5" for number in range(100))
+    params = {"lora": many, "prompt": "a cat <lora:ink:0.5>"}
+    tasks.check(
+        pictures, "fill", payload(FillBody, image=ids[0], mask=ids[1], engine="diffusion", params=params)
+    )
 
 
 @pytest.mark.parametrize(

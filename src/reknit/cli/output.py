@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -93,7 +94,7 @@ def _usage(error: click.ClickException) -> ReknitError:
     group = context.command if context else None
     if isinstance(group, click.Group) and context and message.startswith("No such command"):
         name = message.split("'")[1]
-        if Path(name).is_file():
+        if os.path.isfile(name):  # noqa: PTH113 - of any length
             hint = f"to fill it: {context.command_path} fill {name} MASK"
             return NotFound(f"{name} is a file, and no command", code="command.unknown", hint=hint)
         hint = nearest_name(name, group.list_commands(context))

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 SEND = "send a file to it: reknit fill - mask.png < photo.jpg > out.jpg"
 MASK_LIKE, PHOTO_LIKE = 0.99, 0.5
-"""A mask is black and white in at least so much of its samples; a photo is neither in so much."""
+"""A mask is black and white in at least so much of its samples; a photo is neither in so much, and has colours."""
+COLOURS = 8
+"""By so much, of 255, a photo's channels differ on average; a soft mask is grey, and one in JPEG nearly so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +242,10 @@ def read_mask(
 
 def _check_order(photo: Photo, image: str, mask: str, limits: codec.Limits) -> None:
     """Raise `InputError` for a mask and a photo that came in each other's place."""
-    if _extreme(photo) >= MASK_LIKE and _extreme(as_photo(Path(mask), limits=limits)) < 1 - PHOTO_LIKE:
+    if _extreme(photo) < MASK_LIKE:
+        return
+    other = as_photo(Path(mask), limits=limits)
+    if _extreme(other) < 1 - PHOTO_LIKE and _colours(other) >= COLOURS:
         raise InputError(
             f"{image} is black and white, and {mask} is a photo: the mask comes second",
             code="mask.swapped",
@@ -250,7 +255,16 @@ def _check_order(photo: Photo, image: str, mask: str, limits: codec.Limits) -> N
 
 def _extreme(photo: Photo) -> float:
     """Return how much of a photo's samples, of about 65 000 of its pixels, is black or white."""
-    step = max(1, photo.size.width * photo.size.height // 65_536)
-    samples: Any = photo.pixels.reshape(-1, photo.pixels.shape[-1])[::step]
-    tone = samples >> (photo.bits - 8)
+    tone = _tones(photo)
     return float(((tone <= 16) | (tone >= 239)).mean())
+
+
+def _colours(photo: Photo) -> float:
+    """Return by how much a photo's colour channels differ on average, from 0 to 255."""
+    tone = _tones(photo)[:, :3]
+    return float((tone.max(axis=1) - tone.min(axis=1)).mean())
+
+
+def _tones(photo: Photo) -> Any:
+    step = max(1, photo.size.width * photo.size.height // 65_536)
+    return photo.pixels.reshape(-1, photo.pixels.shape[-1])[::step] >> (photo.bits - 8)

@@ -230,14 +230,16 @@ class Supervisor:
     def _unblock(self) -> None:
         """End a child that hangs in the middle of a change of the store, where it keeps everybody from writing.
 
-        Which one that is no system tells, so idle ones go first, which costs nothing; one that works is blocked
-        too and about to lose its lease. What is not a child is left alone, and each child is ended once for it.
+        Linux tells which one that is. Elsewhere idle ones go first, which costs nothing, then those that work. What is
+        not a child is left alone, and each child is ended once for it.
         """
         while not self._stopping.wait(WATCH_S):
             suspects = sorted(self._children, key=lambda child: child.job_id is not None)
             while not self._stopping.is_set() and not self._writable():
-                if suspects:
-                    child = suspects.pop(0)
+                writer = self._store.writer()
+                guilty = [child for child in suspects if writer is None or writer == child.status().pid]
+                if guilty:
+                    suspects.remove(child := guilty[0])
                     _log.error("the worker of %s is ended: one hangs and blocks the jobs", child.device)
                     child.kill()
                 else:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ from reknit.core.preview import thumbnail
 from reknit.core.progress import Preview, Report
 from reknit.core.request import FillRequest
 from reknit.core.result import FillResult
+from reknit.diffusion import emphasis
 from reknit.engines import registry
 from reknit.engines.base import Models
 from reknit.jobs.blobs import DIGEST
@@ -136,13 +137,18 @@ def _named(engine: str, params: Mapping[str, Any]) -> dict[str, tuple[str, str]]
     chosen = [engines[engine]] if engine in engines else engines.values()
     kinds = {option.name: option.names for each in chosen for option in each.spec.options if option.names}
     kinds["model"] = "model"
-    return {name: (kind, value) for name, kind in kinds.items() if isinstance(value := params.get(name), str)}
+    found = {
+        name: (kind, value) for name, kind in kinds.items() if isinstance(value := params.get(name), str)
+    }
+    if isinstance(prompt := params.get("prompt"), str) and (tags := emphasis.parse(prompt).loras):
+        found["a LoRA in the prompt"] = ("model", ",".join(name for name, _ in tags))
+    return found
 
 
 def _check_no_path(name: str, kind: str, text: str) -> None:
     """Raise `InputError` for a path: who asks over HTTP may name models, not files of this machine."""
     parts = [text.strip(), *(part.strip() for part in re.split("[,=:]", text))]
-    if not any("/" in part or "\\" in part or (part and Path(part).exists()) for part in parts):
+    if not any("/" in part or "\\" in part or os.path.exists(part) for part in parts):  # noqa: PTH110 - of any length
         return
     raise InputError(
         f"{name} must be the id of a {kind}, not a file",
