@@ -150,6 +150,7 @@ def test_manifests(tmp_path: Path, suffix: str) -> None:
     ("row", "code", "word"),
     [
         ('{"image": "a.jpg", "sed": 1}', "manifest.column", "seed"),
+        (r'{"image": "a\u0000.jpg"}', "manifest.row", "path"),
         ('{"image": "a.jpg", "seed": "x"}', "manifest.row", "whole number"),
         ('{"mask": "a.png"}', "manifest.row", "no image"),
         ('{"image": "a.jpg", "output": "../../a.jpg"}', "manifest.row", "below OUT"),

@@ -1,5 +1,6 @@
 """Folders that vanish and disks that fill up while a batch runs; no picture is opened."""
 
+import errno
 import json
 import shutil
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reknit.batch import folder
+from reknit.batch.anchor import Anchor
 from reknit.batch.folder import Batch
 from reknit.batch.item import Outcome, Setup
 from reknit.batch.manifest import WorkList
@@ -101,6 +103,17 @@ def test_an_out_that_is_removed_ends_the_batch(
     with closing(begin(removed)) as batch, pytest.raises(ExternalError) as caught:
         list(batch.run())
     assert caught.value.code == "batch.out-gone" and "--overwrite" in caught.value.hint
+
+
+def test_a_share_that_does_not_answer_is_not_a_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*args: object, **more: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with closing(Anchor(tmp_path)) as anchor:
+        monkeypatch.setattr(Path, "stat", silent)
+        assert anchor.stays
 
 
 def test_a_full_disk_ends_the_batch_and_loses_nothing(begin: Callable[..., Batch]) -> None:

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,14 @@ def test_a_word_whose_file_is_none_stays_a_word(tmp_path: Path) -> None:
     made = encode_text(model, "red cat", embeddings=named(tmp_path.iterdir()))
     assert torch.equal(made.embeds, encode_text(model, "red cat").embeds)
     assert made.notes == ("'red' was read as words: its file is no embedding (model.unrecognised)",)
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+    whole, packed = tmp_path / "whole.pt", tmp_path / "packed.pt"
+    torch.save({"string_to_param": {"*": torch.ones(1, 768)}, "more": torch.zeros(9 << 20)}, whole)
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as smaller:
+        for name in archive.namelist():
+            smaller.writestr(name, archive.read(name))
+    with pytest.raises(InputError) as caught:
+        open_embedding(packed)
+    assert caught.value.code == "model.damaged" and "unpacked" in caught.value.message

@@ -23,12 +23,14 @@ class Anchor:
 
     @property
     def stays(self) -> bool:
-        """Whether it is still there."""
+        """Whether it is still there; of a share that does not answer that is not known, and who writes will be told."""
         try:
             now = self._path.stat()
             return self._descriptor is None or os.path.samestat(os.fstat(self._descriptor), now)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Let it go."""

@@ -7,6 +7,7 @@ ledger and who works (processes here, or a cluster), no pictures and no terminal
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import deque
@@ -185,7 +186,7 @@ class Batch:
                 hint="begin anew with --overwrite, and with another --report DIR if you gave one",
             )
         before = self._anchors[self._lock.path]
-        if before.stays and self.ledger.path.exists():
+        if before.stays and os.path.lexists(self.ledger.path):
             return
         self._lock.release()
         self._take_lock()

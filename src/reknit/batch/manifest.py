@@ -312,7 +312,7 @@ def _entry(given: Mapping[str, Any], work: WorkList, mask: Callable[[str], str |
                 hint=nearest_name(name, COLUMNS) + f" ({PARAM}NAME sets an option of the engine)",
             )
     for name in PLACES:
-        if name in given and not isinstance(given[name], str):
+        if name in given and (not isinstance(given[name], str) or "\0" in given[name]):
             raise InputError(f"{name} must be a path", code="option.value", hint='"image": "a.jpg"')
     if "image" not in given:
         raise InputError("there is no image", code="manifest.row", hint="the column image names the picture")

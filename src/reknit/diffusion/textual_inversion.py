@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import zipfile
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -315,10 +316,16 @@ def _tensors(data: bytes, form: str, path: Path) -> dict[str, Any]:
     try:
         if form == "safetensors":
             return weights.extra("safetensors.torch").load(data)
+        if data.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if sum(each.file_size for each in archive.infolist()) > MAX_BYTES:
+                    raise ValueError(f"unpacked it has more than {MAX_BYTES} bytes")
         torch = weights.extra("torch")
         with torch.serialization.safe_globals([torch.nn.ParameterDict]):  # the first tools' files have one
             return dict(_flat("", torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)))
-    except Exception as error:  # SafetensorError, UnpicklingError, torch's: all say that it is broken
+    except (
+        Exception
+    ) as error:  # SafetensorError, UnpicklingError, BadZipFile, torch's: all say that it is broken
         raise damaged(f"{path}: {error}") from error
 
 
