@@ -14,6 +14,11 @@ ATTENTION = UNET + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 INPAINT: weights.Shapes = {UNET + "input_blocks.0.0.weight": (320, 9, 3, 3), ATTENTION: (320, 768)}
 BASE: weights.Shapes = {UNET + "input_blocks.0.0.weight": (320, 4, 3, 3), ATTENTION: (320, 768)}
 
+FOLDER: weights.Shapes = {
+    "conv_in.weight": (320, 9, 3, 3),
+    "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+}
+
 
 @pytest.fixture
 def comfy(tmp_path: Path) -> Path:
@@ -59,3 +64,34 @@ def test_what_was_imported_is_no_second_model(tmp_path: Path, comfy: Path) -> No
     file = comfy / "models" / "checkpoints" / "mine" / "Merged-Inpainting.safetensors"
     here.bring(file, Reporter(), name="mine")
     assert [model.card.id for model in here.installed()] == ["mine", "a-base-v2"]
+
+
+@pytest.fixture
+def invoke(tmp_path: Path) -> Path:
+    """Make InvokeAI's folder of models with two of diffusers' folders, and one that nothing here paints with."""
+    models = tmp_path / "invokeai" / "models"
+    for name, shapes in (("sd-1/main/My Inpainting 1.5", FOLDER), ("sd-1/main/other", {"x": (1, 1)})):
+        folder = models / name
+        for part in ("unet", "vae"):
+            (folder / part).mkdir(parents=True)
+        (folder / "model_index.json").write_text("{}")
+        weights.safetensors(folder / "unet" / "diffusion_pytorch_model.safetensors", shapes)
+        (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"the same once more")
+        weights.safetensors(folder / "vae" / "diffusion_pytorch_model.safetensors", {"x": (1, 1)})
+    return models.parent
+
+
+@pytest.mark.parametrize("name", ["my-inpainting-1.5", "My Inpainting 1.5"])
+def test_folders_of_diffusers_are_models_and_their_parts_are_none(
+    tmp_path: Path, invoke: Path, name: str
+) -> None:
+    here = store(tmp_path, invoke)
+    (found,) = here.installed()
+    assert (found.card.id, found.card.title, found.card.family) == (
+        "my-inpainting-1.5", "My Inpainting 1.5", "sd15",
+    )  # fmt: skip
+    assert here.locate(name) == found.main == invoke / "models" / "sd-1" / "main" / "My Inpainting 1.5"
+    assert found.card.bytes == sum(path.stat().st_size for path in found.paths.values())
+    assert sorted(found.paths) == [
+        "model_index.json", *(f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")),
+    ]  # fmt: skip

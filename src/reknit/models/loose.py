@@ -1,12 +1,14 @@
-"""Checkpoints of people's own: whole models in the folders where A1111 and ComfyUI keep them, by their file's name.
+"""Models of people's own, by the names of their files and folders: whole checkpoints where A1111 and ComfyUI keep them,
+and diffusers' folders wherever they lie, as InvokeAI keeps its models.
 
-What a file is comes from its header, which is read once a process; nothing is copied, and no folder is searched here.
+What one is comes from a header, which is read once a process; nothing is copied, and no folder is searched here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,13 +19,28 @@ from reknit.models.identify import Identity, identify
 FOLDERS = frozenset({"checkpoints", "stable-diffusion", "diffusion_models", "unet"})
 """What folders of whole models are called, in lower case; files may lie in folders below."""
 NATIVE_PX = {"sd15": 512, "sd2": 768, "sdxl": 1024, "flux": 1024}
-"""The side of the square that a family paints best; only these are opened from one file."""
+"""The side of the square that a family paints best; only these are opened."""
 _SUFFIXES = frozenset({".safetensors", ".sft", ".gguf"})
+_INDEX = "model_index.json"
+_DENOISERS = ("unet", "transformer")
 
 
-def cards(
-    paths: Iterable[Path], taken: Container[str], known: Callable[[Path], bool]
-) -> dict[str, ModelCard]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """A model of somebody's own.
+
+    Attributes
+    ----------
+    card : ModelCard
+    root : Path
+        The folder that its files' names begin in.
+    """
+
+    card: ModelCard
+    root: Path
+
+
+def models(paths: Iterable[Path], taken: Container[str], known: Callable[[Path], bool]) -> dict[str, Own]:
     """Return what can be painted with, inpainting models first, by id.
 
     Parameters
@@ -33,26 +50,49 @@ def cards(
     taken
         Ids that other models have.
     known
-        Whether a file belongs to a model that is known already.
+        Whether a file, or a folder with a model's files, belongs to a model that is known already.
     """
-    found: dict[str, tuple[bool, ModelCard]] = {}
+    found: dict[str, tuple[bool, Own]] = {}
+    folders: dict[Path, list[Path]] = {}
+    roots: dict[Path, Path | None] = {}
+
+    def add(names: tuple[str, str], what: Identity, at: Path, files: Sequence[Path]) -> None:
+        """Add a model, a file or a folder, by the first of its names that is free."""
+        name = next((name for name in map(id_of, names) if name not in found and name not in taken), "")
+        if name:
+            root = files[0].parent
+            card = _card(name, (at.name, names[0]), what, root, files)
+            found[name] = (what.kind != "inpaint", Own(card=card, root=root))
+
     for path in paths:
-        if path.suffix.lower() not in _SUFFIXES or FOLDERS.isdisjoint(part.lower() for part in path.parts):
-            continue
-        what = identity(path)
-        if (
-            what is None
-            or what.kind not in ("inpaint", "base")
-            or what.family not in NATIVE_PX
-            or known(path)
+        parent = path.parent
+        if parent not in roots:
+            roots[parent] = parent.parent if (parent.parent / _INDEX).is_file() else None
+        root = roots[parent]
+        if root is not None:
+            folders.setdefault(root, []).append(path)
+        elif (
+            path.suffix.lower() in _SUFFIXES
+            and not FOLDERS.isdisjoint(part.lower() for part in path.parts)
+            and (what := _painting(path)) is not None
+            and not known(path)
         ):
-            continue
-        name = id_of(path.stem)
-        if name in found or name in taken:
-            name = id_of(path.name)
-        if name and name not in found and name not in taken:
-            found[name] = (what.kind != "inpaint", _card(name, path, what))
-    return {name: card for name, (_, card) in sorted(found.items(), key=lambda item: (item[1][0], item[0]))}
+            add((path.stem, path.name), what, path, [path])
+    for root, weights in folders.items():
+        denoisers = (path for path in weights if path.parent.name in _DENOISERS)
+        each = next(((path, what) for path in denoisers if (what := _painting(path)) is not None), None)
+        if each is not None and not known(root):
+            same = [path for path in weights if path.suffix == each[0].suffix]
+            names = root.name, f"{root.parent.name}-{root.name}"
+            add(names, each[1], root, [root / _INDEX, *same])
+    ordered = sorted(found.items(), key=lambda item: (item[1][0], item[0]))
+    return {name: own for name, (_, own) in ordered}
+
+
+def _painting(path: Path) -> Identity | None:
+    """Return what a file is if one can paint with it."""
+    what = identity(path)
+    return what if what and what.kind in ("inpaint", "base") and what.family in NATIVE_PX else None
 
 
 def id_of(name: str) -> str:
@@ -60,17 +100,24 @@ def id_of(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
 
 
-def _card(name: str, path: Path, what: Identity) -> ModelCard:
+def _card(name: str, names: tuple[str, ...], what: Identity, root: Path, files: Iterable[Path]) -> ModelCard:
     return ModelCard(
         id=name,
-        title=path.name,
+        title=names[0],
         engine="diffusion",
         family=what.family,
-        files=(ModelFile(name=path.name, bytes=what.bytes),),
+        files=tuple(ModelFile(name=path.relative_to(root).as_posix(), bytes=_bytes(path)) for path in files),
         licence="unknown",
         native_px=NATIVE_PX[what.family],
-        aliases=(path.name, path.stem),
+        aliases=tuple(dict.fromkeys(names)),
     )
+
+
+def _bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def identity(path: Path) -> Identity | None:

@@ -108,9 +108,18 @@ class Store:
 
     @cached_property
     def every_card(self) -> dict[str, ModelCard]:
-        """`cards`, and checkpoints of people's own in other programs' folders, whose headers are read for it."""
+        """`cards`, and models of people's own, whose headers are read for it."""
+        return self.cards | {name: own.card for name, own in self._own.items()}
+
+    @cached_property
+    def _own(self) -> dict[str, loose.Own]:
         paths = (path for paths in self._elsewhere.values() for path in paths)
-        return self.cards | loose.cards(paths, self.cards, lambda path: self.known_as(path) is not None)
+
+        def known(path: Path) -> bool:
+            pulled = path.parent == self.models_dir and path.name in self.cards
+            return pulled or self.known_as(path) is not None
+
+        return loose.models(paths, self.cards, known)
 
     def find(self, name: str) -> ModelCard:
         """Return the card called ``name``; raises `NotFound` (``model.unknown``)."""
@@ -125,6 +134,8 @@ class Store:
 
     def look(self, card: ModelCard) -> Installed | None:
         """Return where a model's files lie, or None if one is missing."""
+        if card.id not in self.cards and (own := self._own.get(card.id)) is not None:
+            return Installed(card=card, paths={file.name: own.root / file.name for file in card.files})
         paths = {file.name: self._path(card, file) for file in card.files}
         whole = {name: path for name, path in paths.items() if path is not None}
         if len(whole) == len(paths):
@@ -294,7 +305,7 @@ class Store:
 
     def _forget(self) -> None:
         """Look anew at what there is."""
-        for name in ("cards", "every_card", "_elsewhere"):
+        for name in ("cards", "every_card", "_own", "_elsewhere"):
             self.__dict__.pop(name, None)
 
     def _fetch(self, card: ModelCard, file: ModelFile, report: Report) -> Path:
