@@ -57,6 +57,16 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Batc
     return made
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files")
+def test_a_batch_that_cannot_begin_leaves_no_file_open(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{")
+    work = WorkList(root=str(tmp_path), manifest=str(tmp_path / "rows.jsonl"))
+    with pytest.raises(ReknitError):
+        Batch(work, Setup(out=str(tmp_path / "out"), boxes=("1,1,9,9",)))
+    opened = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert not [path for path in opened if path.is_relative_to(tmp_path)]
+
+
 def test_a_record_that_is_removed_is_put_back(begin: Callable[..., Batch], tmp_path: Path) -> None:
     record = tmp_path / "out" / "reknit-batch"
     with closing(begin(lambda: shutil.rmtree(record))) as batch:

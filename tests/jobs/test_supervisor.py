@@ -114,7 +114,7 @@ def test_who_hangs_in_a_write_is_ended_before_others_give_up(
     supervisor = supervise()
     job, _ = store.submit("sits", {"log": str(tmp_path / "log")})
     supervisor.wake()
-    until(lambda: (tmp_path / "log").exists() and not store.writable(0))
+    until(lambda: (tmp_path / "log").exists())
     other, _ = store.submit("echo", {})  # waits for the file, and gets it
     assert (ended(store, job).attempts, ended(store, other).state) == (2, "done")
     assert supervisor.workers()[0].restarts == 1
@@ -132,14 +132,14 @@ def test_another_program_that_blocks_the_store_costs_no_worker_that_is_known_to_
         monkeypatch.setattr(store, "writer", lambda: None)
     elif not sys.platform.startswith("linux"):
         pytest.skip("only Linux tells who writes")
-    monkeypatch.setattr("reknit.jobs.supervisor.STUCK_S", 0.05)
+    monkeypatch.setattr("reknit.jobs.supervisor.STUCK_S", 0.2)
     monkeypatch.setattr("reknit.jobs.supervisor.WATCH_S", 0.05)
     logging.getLogger("reknit").propagate = True
     supervisor = supervise()
     until(lambda: supervisor.workers()[0].state == "idle")
     with closing(sqlite3.connect(store.path, isolation_level=None)) as outsider:
         outsider.execute("BEGIN IMMEDIATE")
-        until(lambda: caplog.text.count("another program blocks") >= 3)
+        until(lambda: caplog.text.count("another program blocks") >= 2)
     job, _ = store.submit("echo", {})
     supervisor.wake()
     assert ended(store, job).state == "done"

@@ -154,8 +154,13 @@ class Batch:
                     self._discard()
                 raise
         except BaseException:
-            self._lock.release()
+            self._let_go()
             raise
+
+    def _let_go(self) -> None:
+        for anchor in self._anchors.values():
+            anchor.close()
+        self._lock.release()
 
     def _take_lock(self) -> None:
         try:
@@ -355,9 +360,7 @@ class Batch:
     def close(self) -> None:
         """Close the ledger and let others work on it."""
         self.ledger.close()
-        for anchor in self._anchors.values():
-            anchor.close()
-        self._lock.release()
+        self._let_go()
 
 
 def batch(
