@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from reknit.batch.manifest import WorkList
 from reknit.batch.pool import Take
 from reknit.batch.processes import Processes, workers_for
 from reknit.config import usable_threads
-from reknit.core.errors import ExternalError, InputError, ReknitError, Unavailable, nearest_name
+from reknit.core.errors import ExternalError, InputError, Unavailable, nearest_name
 from reknit.core.options import Option
 from reknit.engines.diffusion_options import SHORTCUTS
 from reknit.jobs.lock import FolderLock
@@ -299,9 +299,10 @@ class Batch:
         """Commit outcomes; return the final ones. A cluster may tell the same twice, after a node was lost."""
         self._look_after_folders()
         outcomes = [outcome for outcome in outcomes if outcome.id in self._weights]
-        for outcome in outcomes:
-            for name, data in zip(("before", "after"), outcome.thumbs, strict=False):
-                _keep_thumb(self.record, outcome.id, name, data)
+        for outcome in filter(lambda outcome: outcome.thumbs, outcomes):
+            from reknit.batch.report import keep_thumbs
+
+            keep_thumbs(self.record, outcome)
         self.ledger.sweep(outcomes, self.setup)
         final = self.ledger.record(outcomes, retries=self._retries)
         now = time.monotonic()
@@ -476,17 +477,6 @@ def _outcomes(made: Batch) -> Generator[Outcome]:
 def _asked(work: WorkList) -> dict[str, Any]:
     names = ("root", "manifest", "include", "exclude", "mask", "mask_suffix", "name")
     return {name: getattr(work, name) for name in names}
-
-
-def _keep_thumb(record: Path, item: int, name: str, data: str) -> None:
-    import base64
-
-    from reknit.core import files
-
-    folder = record / "thumbs"
-    with suppress(OSError, ReknitError):  # the report does without
-        folder.mkdir(exist_ok=True)
-        files.write_bytes(folder / f"{item}-{name}.jpg", base64.b64decode(data))
 
 
 def _pixels(place: str) -> int:

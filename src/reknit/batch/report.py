@@ -6,6 +6,7 @@ CSV. All of it is read from the ledger, so it can be written again at any time.
 
 from __future__ import annotations
 
+import base64
 import csv
 import html
 import io
@@ -14,6 +15,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from reknit.batch import places
 from reknit.batch.item import Outcome, Setup
 from reknit.batch.ledger import Ledger
 from reknit.core import files
+from reknit.core.errors import ReknitError
 
 PAGE, DATA, FAILURES = "index.html", "report.json", "failures.csv"
 SHOWN_FAILURES = 500
@@ -48,6 +51,14 @@ class _Figures:
         self.notes.update(note for note in outcome.notes if len(self.notes) < 50 or note in self.notes)
         self.megapixels += outcome.size[0] * outcome.size[1] / 1e6
         self.hole_px += outcome.hole_px
+
+
+def keep_thumbs(record: Path, outcome: Outcome) -> None:
+    """Keep the small pictures of an outcome beside the page, which does without those that cannot be written."""
+    with suppress(OSError, ReknitError):
+        (record / "thumbs").mkdir(exist_ok=True)
+        for name, data in zip(("before", "after"), outcome.thumbs, strict=False):
+            files.write_bytes(record / "thumbs" / f"{outcome.id}-{name}.jpg", base64.b64decode(data))
 
 
 def write_report(record: Path, ledger: Ledger, setup: Setup, *, seconds: float) -> Path:
