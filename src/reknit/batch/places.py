@@ -86,15 +86,7 @@ def read(place: str, *, max_bytes: int) -> bytes:
 def write(place: str, data: bytes) -> None:
     """Write a file, whole or not at all; folders are made."""
     if not is_uri(place):
-        folder = Path(place).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ExternalError(
-                f"the folder {folder} cannot be made: {error.strerror}",
-                code="file.unwritable",
-                hint="check the disk and the permissions of OUT",
-            ) from error
+        files.make_folder(Path(place).parent, hint="check the disk and the permissions of OUT")
         files.write_bytes(place, data)
         return
     with _system(place) as (system, path):

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 import reknit
 from reknit.cli.output import ProgressBar, print_json
-from reknit.core import codec
-from reknit.core.errors import ExternalError
+from reknit.core import codec, files
 from reknit.core.image import Photo
 
 Case = tuple[str, NDArray[np.uint8], NDArray[np.bool_]]
@@ -38,14 +37,7 @@ def command(output: str, megapixels: float, as_json: bool) -> int:
     one is filled.
     """
     folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExternalError(
-            f"the folder {folder} cannot be made: {error.strerror}",
-            code="file.unwritable",
-            hint="give another one with -o",
-        ) from error
+    files.make_folder(folder, hint="give another one with -o")
     rows: list[dict[str, object]] = []
     for name, photo, mask in _cases(megapixels):
         start = time.perf_counter()

@@ -86,6 +86,19 @@ def write_bytes(path: Path | str, data: bytes) -> None:
         ) from error
 
 
+def make_folder(folder: Path, *, hint: str) -> None:
+    """Make a folder, and those above it; raises `ExternalError` (``file.unwritable``) with this hint."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExternalError(
+            f"the folder {folder} cannot be made: {error.strerror}",
+            code="file.unwritable",
+            hint=hint,
+            path=str(folder),
+        ) from error
+
+
 def _replace(target: Path, data: bytes) -> None:
     # Beside the target, so that renaming does not cross file systems; named so that no two writers meet.
     temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}-{time.monotonic_ns():x}.part")

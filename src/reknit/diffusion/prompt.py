@@ -10,7 +10,7 @@ brackets of a prompt mean is `reknit.diffusion.emphasis`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,12 +47,15 @@ class Text:
         Words the prompt cost, without padding.
     notes : tuple of str
         What was left out of the text.
+    embeddings : mapping of str to str
+        The SHA-256 of the textual inversions that it calls, by name.
     """
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None = None
     tokens: int = 0
     notes: tuple[str, ...] = ()
+    embeddings: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,11 @@ class Conditioning:
     def notes(self) -> tuple[str, ...]:
         """What was left out of both texts."""
         return self.positive.notes + (self.negative.notes if self.negative else ())
+
+    @property
+    def embeddings(self) -> Mapping[str, str]:
+        """The SHA-256 of the textual inversions that both texts call, by name."""
+        return {**self.positive.embeddings, **(self.negative.embeddings if self.negative else {})}
 
 
 def encode_prompt(
@@ -162,13 +170,14 @@ def encode_text(
     FLUX's T5 sees the words and their weights, its CLIP the words of the first 75 tokens only.
     """
     parsed, finder, tokens = _read(placed, text, emphasis, embeddings)
-    hashes = sorted(each.sha256 for each in finder.used.values())
-    about = (str(placed.dtype), text, clip_skip, emphasis, hashes, [*finder.notes])
+    used = {each.name: each.sha256 for each in finder.used.values()}
+    about = (str(placed.dtype), text, clip_skip, emphasis, sorted(used.items()), [*finder.notes])
     key = key_of("text", identity(placed.checkpoint), *about)
     if cache is not None and (found := cache.get(key)) is not None:
         return found
     with placed.using("text"), torch.inference_mode(), memory_guard("reading the prompt", placed.device):
         done = _Encoders(placed, clip_skip, emphasis).encode(parsed, tokens, (*finder.notes,))
+    done = replace(done, embeddings=used)
     if cache is not None:
         cache.put(key, done)
     return done

@@ -180,7 +180,7 @@ class NativePainter:
             return bool(hurried) and info.index < info.total
 
         part.step("painting", 0.0)
-        key = self._key(order)
+        key = self._key(order, conditioning.embeddings)
         latents = _undecoded.get(key)
         if latents is None:
             with self._controls(order) as controls:
@@ -279,13 +279,12 @@ class NativePainter:
         used = (each for text in texts for each in embeddings_in(self.placed, text, there))
         return {each.name: each.sha256 for each in used}
 
-    def _key(self, order: Order) -> str:
+    def _key(self, order: Order, embeddings: Mapping[str, str]) -> str:
         """Return what tells one painting from another, however the model is laid out."""
         checkpoint = self.placed.checkpoint
         wanted = sorted((name, repr(value)) for name, value in order.values.items())
         arrays = (order.pixels, order.hole, order.strength_map, order.control, order.image_prompt)
-        used = self._embeddings(order.values)
-        about = (*arrays, order.prefilled, order.seeds, repr(wanted), repr(used))
+        about = (*arrays, order.prefilled, order.seeds, repr(wanted), repr(embeddings))
         return key_of("painted", identity(checkpoint), *about)
 
     def facts(self, values: Mapping[str, Any], report: Report) -> dict[str, Any]:

@@ -79,12 +79,13 @@ def models(paths: Iterable[Path], taken: Container[str], known: Callable[[Path],
         ):
             add((path.stem, path.name), what, path, [path])
     for root, weights in folders.items():
-        denoisers = (path for path in weights if path.parent.name in _DENOISERS)
-        each = next(((path, what) for path in denoisers if (what := _painting(path)) is not None), None)
-        if each is not None and not known(root):
-            same = [path for path in weights if path.suffix == each[0].suffix]
-            names = root.name, f"{root.parent.name}-{root.name}"
-            add(names, each[1], root, [root / _INDEX, *same])
+        for path in weights:
+            if path.parent.name in _DENOISERS and (what := _painting(path)) is not None:
+                if not known(root):
+                    same = [each for each in weights if each.suffix == path.suffix]
+                    names = root.name, f"{root.parent.name}-{root.name}"
+                    add(names, what, root, [root / _INDEX, *same])
+                break
     ordered = sorted(found.items(), key=lambda item: (item[1][0], item[0]))
     return {name: own for name, (_, own) in ordered}
 

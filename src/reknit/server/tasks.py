@@ -308,7 +308,7 @@ class _Work:
 
 def _used(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return which textual inversions were used, by name their SHA-256."""
-    return {name: facts[name] for name in ("embeddings",) if name in facts}
+    return {"embeddings": facts["embeddings"]} if "embeddings" in facts else {}
 
 
 def _knobs(payload: Payload, *names: str) -> dict[str, Any]:

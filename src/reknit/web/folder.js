@@ -1,40 +1,27 @@
 // @ts-check
 /**
  * A whole folder of the server's: the form that starts a batch, and the words for one in the queue. Fetched with the
- * queue, so its words are here and not among those that every visit needs.
+ * queue.
  */
 
 import { openDialog } from "./dialog.js";
 import { choices, fill, h, toggle } from "./dom.js";
 import { announce } from "./notices.js";
+import { say } from "./strings.js";
 
 /** @typedef {import("./api.js").Api} Api */
 /** @typedef {import("./api.js").Job} Job */
 /** @typedef {{name: string, pictures: number}} Folder */
 
-export const OPEN = "Fill a whole folder…";
-
-const WAYS = [
-  { value: "masks", words: "Masks" },
-  { value: "timestamp", words: "Date stamps" },
-  { value: "damage", words: "Damage" },
-  { value: "alpha", words: "Transparent" },
-];
-const ABOUT = {
-  masks: "A folder with a mask of the same name for each picture, or one mask file for all. White is filled.",
-  timestamp: "The date that a camera printed into the lower right corner is found and filled.",
-  damage: "Dust, scratches, folds and tears are found and filled.",
-  alpha: "What is transparent is filled.",
-};
-const NONE = "This server may not work on folders. Whoever runs it can allow one: reknit serve --batch-root DIR";
+const WAYS = ["masks", "timestamp", "damage", "alpha"];
 
 /** Ask which folder and how, and start. @param {Api} api @param {import("./jobs.js").Jobs} jobs */
 export async function openFolder(api, jobs) {
   const [{ folders }, { engines }] = await Promise.all([api.folders(), api.engines()]);
   await openDialog(
-    "Fill a whole folder",
+    say("folder.title"),
     (close) => {
-      if (folders.length === 0) return h("p", { class: "lead" }, NONE);
+      if (folders.length === 0) return h("p", { class: "lead" }, say("folder.none"));
       const started = (/** @type {Job} */ job) => (jobs.add(job), announce(batchTitle(job)), close());
       return form(api, folders, engines.map(({ name }) => name), started);
     },
@@ -56,13 +43,13 @@ function form(api, folders, engines, started) {
   const mask = h("input", { type: "text", required: true, spellcheck: "false", list: "folder-names", placeholder: "photos/masks", "data-testid": "folder-mask" });
   const engine = h("select", { "data-testid": "folder-engine" }, ...["auto", ...engines].map((name) => h("option", { value: name }, name)));
   const about = h("p", { class: "lead" });
-  const maskField = field("Masks", mask);
+  const maskField = field(say("folder.masks"), mask);
   const wrong = h("p", { class: "wrong", role: "alert" });
-  const go = h("button", { class: "button main", "data-testid": "folder-go" }, "Start");
+  const go = h("button", { class: "button main", "data-testid": "folder-go" }, say("folder.start"));
   const choose = (/** @type {string} */ value) => {
     way = value;
     maskField.hidden = mask.disabled = way !== "masks";
-    about.textContent = ABOUT[/** @type {keyof ABOUT} */ (way)];
+    about.textContent = say(`folder.${way}.about`);
   };
   const send = async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -79,15 +66,16 @@ function form(api, folders, engines, started) {
     }
   };
   choose(way);
+  const ways = WAYS.map((value) => ({ value, words: say(`folder.${value}`) }));
   return h(
     "form",
     { onsubmit: send },
-    field("Pictures in", source),
-    field("Results into", out),
-    h("div", { class: "stack" }, h("span", { class: "label" }, "What to fill"), choices("What to fill", WAYS, way, choose, { testid: "folder-way" }), about),
+    field(say("folder.in"), source),
+    field(say("folder.out"), out),
+    h("div", { class: "stack" }, h("span", { class: "label" }, say("folder.what")), choices(say("folder.what"), ways, way, choose, { testid: "folder-way" }), about),
     maskField,
-    field("Engine", engine),
-    toggle("Try again what failed before", again, (on) => (again = on)),
+    field(say("engine.label"), engine),
+    toggle(say("folder.again"), again, (on) => (again = on)),
     h("datalist", { id: "folder-names" }, ...folders.map(({ name }) => h("option", { value: name }))),
     wrong,
     h("div", { class: "acts" }, go),
@@ -106,7 +94,7 @@ function beside(name) {
 
 /** @param {Job} job */
 export function batchTitle({ payload }) {
-  return `Folder ${payload.folder}`;
+  return say("folder.of", { name: String(payload.folder) });
 }
 
 /** How far a batch is, or what came of it; null where the words of every job do. @param {Job} job @param {string} [told]  the latest stage */
@@ -114,5 +102,5 @@ export function batchState({ state, stage, result }, told) {
   if (state === "running") return told || stage || null;
   const { done = 0, failed = 0 } = result?.counts ?? {};
   if (state !== "done") return null;
-  return failed ? `${done.toLocaleString()} done, ${failed.toLocaleString()} failed` : `${done.toLocaleString()} done`;
+  return say(failed ? "folder.failed" : "folder.done", { done: done.toLocaleString(), failed: failed.toLocaleString() });
 }

@@ -16,14 +16,6 @@ import { say } from "./strings.js";
 
 await fetchPanelStyles();
 
-const WORDS = {
-  choose: "Choose a picture",
-  drop: "or drop it",
-  other: "Choose another picture",
-  clear: "Take the picture out",
-  sending: "Sending",
-  taken: "{name} is taken as {option}.",
-};
 const THUMB_PX = 128;
 const ID = /^[0-9a-f]{64}$/;
 /** What is known of pictures by their ids. @type {Map<string, Promise<Picture>>} */
@@ -49,7 +41,7 @@ export function choosePicture(box, api, option, label, given, changed) {
     draw(value);
   };
   const pick = (/** @type {Node[]} */ ...children) =>
-    h("button", { type: "button", class: "pick-file", "aria-label": `${label}: ${WORDS[given && ID.test(given) ? "other" : "choose"]}`, onclick: () => input.click() }, ...children);
+    h("button", { type: "button", class: "pick-file", "aria-label": `${label}: ${say(given && ID.test(given) ? "picture.other" : "picture.choose")}`, onclick: () => input.click() }, ...children);
 
   /** @param {File | undefined} file */
   const take = async (file) => {
@@ -57,13 +49,13 @@ export function choosePicture(box, api, option, label, given, changed) {
     if (!file) return;
     const mine = ++turn;
     well.setAttribute("aria-busy", "true");
-    fill(well, h("span", { class: "muted" }, `${WORDS.sending} ${file.name}`));
+    fill(well, h("span", { class: "muted" }, say("open.sending", { name: file.name })));
     try {
       const picture = await api.upload(file, file.name);
       if (mine !== turn) return;
       known.set(picture.id, Promise.resolve({ ...picture, name: picture.name || file.name }));
       set(picture.id);
-      announce(WORDS.taken.replace("{name}", file.name).replace("{option}", label));
+      announce(say("picture.taken", { name: file.name, option: label }));
     } catch (error) {
       if (mine === turn) draw(given);
       complain(error);
@@ -79,13 +71,13 @@ export function choosePicture(box, api, option, label, given, changed) {
       const items = ["", ...examples].map((name) => ({ value: name, words: name ? readable(name) : readable(say("settings.auto")) }));
       fill(words, choices(label, items, chosen ? "-" : (value ?? ""), (name) => set(name || null), { testid: `${testid}-words` }));
     }
-    if (!chosen) return fill(well, pick(icon("picture"), h("span", { class: "label" }, WORDS.choose), h("small", { class: "muted wide-only" }, WORDS.drop)));
+    if (!chosen) return fill(well, pick(icon("picture"), h("span", { class: "label" }, say("picture.choose")), h("small", { class: "muted wide-only" }, say("picture.drop"))));
     const name = h("strong");
     const size = h("small");
     fill(
       well,
       pick(h("img", { src: api.thumbnailUrl(value, THUMB_PX), alt: "" }), h("span", null, name, size)),
-      iconButton(WORDS.clear, icon("close"), { "data-testid": `${testid}-clear`, onclick: () => (set(null), well.querySelector("button")?.focus()) }),
+      iconButton(say("picture.clear"), icon("close"), { "data-testid": `${testid}-clear`, onclick: () => (set(null), well.querySelector("button")?.focus()) }),
     );
     tell(value, name, size);
   };

@@ -3,7 +3,7 @@
 
 import { fill, h, iconButton } from "./dom.js";
 import { nothing, toggleDrawer } from "./drawer.js";
-import { OPEN, batchState, batchTitle, openFolder } from "./folder.js";
+import { batchState, batchTitle, openFolder } from "./folder.js";
 import { hurryButton, mayHurry } from "./hurry.js";
 import { icon } from "./icons.js";
 import { verbOf } from "./jobs.js";
@@ -63,7 +63,7 @@ class Queue {
     const part = (/** @type {string} */ title, /** @type {Job[]} */ jobs) =>
       jobs.length > 0 ? [h("h3", null, title), h("ul", { class: "jobs" }, ...jobs.map((job) => this.#row(job)))] : [];
     const parts = [...part(say("queue.now"), running), ...part(say("queue.waiting"), waiting), ...part(say("queue.before"), ended)];
-    const open = h("button", { type: "button", class: "button small", id: "queue-folder", "data-testid": "folder-open", onclick: () => openFolder(this.api, this.jobs).catch(complain) }, icon("gallery"), OPEN);
+    const open = h("button", { type: "button", class: "button small", id: "queue-folder", "data-testid": "folder-open", onclick: () => openFolder(this.api, this.jobs).catch(complain) }, icon("gallery"), say("folder.open"));
     fill(body, ...(parts.length > 0 ? parts : [nothing(say("queue.empty"), "queue")]), h("div", { class: "more" }, open));
     if (focused) document.getElementById(focused)?.focus();
   }
@@ -76,7 +76,7 @@ class Queue {
     const picture = job.result?.images?.[0]?.id ?? job.payload.image;
     const act = (/** @type {string} */ words, /** @type {string} */ name, /** @type {(id: string) => Promise<void>} */ run) =>
       iconButton(words, icon(name), { id: `${name}-${job.id}`, onclick: () => run.call(this.jobs, job.id).catch(complain) });
-    const report = batch && job.result && h("a", { href: this.api.reportUrl(job.id), target: "_blank", rel: "noopener", "data-testid": "folder-report" }, "Report");
+    const report = batch && job.result && h("a", { href: this.api.reportUrl(job.id), target: "_blank", rel: "noopener", "data-testid": "folder-report" }, say("folder.report"));
     const hurry = mayHurry(this.jobs, job) && hurryButton(this.jobs, job.id, { class: "button small", id: `hurry-${job.id}`, "aria-label": say("queue.hurry", { verb }) });
     const acts = active
       ? [hurry, act(say("queue.cancel", { verb }), "close", this.jobs.cancel)]
